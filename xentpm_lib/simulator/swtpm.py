@@ -16,6 +16,7 @@ from typing import Dict, Optional, Sequence
 
 from xentpm_lib.errors import TpmError, UsageError, XenTpmError
 from xentpm_lib.simulator import tpm_wire
+from xentpm_lib.simulator.ecc_ek import exchange_certificates
 from xentpm_lib.simulator.socket_dir import make_private, remove_if_empty, short_directory
 from xentpm_lib.simulator.swtpm_channel import exchange_command, exchange_control
 from xentpm_lib.simulator.swtpm_manufacture import STATE_FILE, manufacture
@@ -62,8 +63,6 @@ class Swtpm:
         """
         manufacture(state_dir, ca_dir, banks)
         if ecc_ek:
-            from xentpm_lib.simulator.ecc_ek import exchange_certificates
-
             with Swtpm(state_dir) as tpm:
                 exchange_certificates(tpm.run, ca_dir)
 
@@ -75,12 +74,14 @@ class Swtpm:
     @property
     def running(self) -> bool:
         """Whether the swtpm process is alive."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
 
     @property
     def pid(self) -> Optional[int]:
         """The process id of the swtpm, None when it is not running."""
-        return self._process.pid if self._process is not None and self.running else None
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     def __enter__(self) -> "Swtpm":
         self.start()
@@ -200,9 +201,10 @@ class Swtpm:
         self._reap()
 
     def _reap(self) -> None:
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
+        if self._process is None:
+            return  # whatever is there belongs to somebody else
+        self._process.wait()
+        self._process = None
         for path in (self.socket_path, self.control_path):
             if os.path.exists(path):
                 os.unlink(path)
