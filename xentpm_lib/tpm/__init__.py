@@ -1,0 +1,1 @@
+"""The only code of the project that talks to a TPM: tpm2-pytss's ESAPI, one connection at a time."""

@@ -1,0 +1,138 @@
+"""The asset tag: an NV index that the TPM itself vouches for.
+
+A tag of another size needs another index: the old one is removed, the new one defined and written. The
+new tag is in the journal meanwhile, so that a change cut short is finished by the next call.
+
+Spec: TPM 2.0 Library, Part 3 "NV_DefineSpace", "NV_Write", "NV_Certify".
+"""
+
+from typing import NamedTuple, Optional
+
+from xentpm_lib.errors import TpmError
+from xentpm_lib.evidence import tpm_structures as ts
+from xentpm_lib.evidence.quote import CertifiedTag
+from xentpm_lib.evidence.tpm_structures import NvPublic
+from xentpm_lib.tpm.esys import OWNER, PASSWORD, Esys, Input, Resource
+from xentpm_lib.tpm.journal import Journal
+from xentpm_lib.tpm.keys import LoadedKey
+from xentpm_lib.tpm.nv import read_resource
+from xentpm_lib.tpm.ownership import use_owner_auth
+from xentpm_lib.tpm.quoting import KEYS_OWN_SCHEME, sized
+from xentpm_lib.tpm.response_codes import RC, base_code
+
+__all__ = ["TAG_INDEX", "TAG_SIZES", "AssetTag"]
+
+TAG_INDEX = 0x01C10110
+TAG_SIZES = (20, 32, 48)
+_ATTRIBUTES = ts.NV_OWNERWRITE | ts.NV_OWNERREAD | ts.NV_AUTHREAD | ts.NV_NO_DA
+_PENDING = "asset_tag.pending"
+
+
+class AssetTag(NamedTuple):
+    """The tag in the TPM of ``esys``, whose owner authorisation is ``owner_auth`` (20 bytes)."""
+
+    esys: Esys
+    journal: Journal
+    owner_auth: bytes
+
+    def get(self) -> Optional[bytes]:
+        """The tag, None where there is none.
+
+        Raises:
+            TpmError
+        """
+        resource = self._current()
+        return None if resource is None else read_resource(self.esys, resource)
+
+    def set(self, tag: bytes) -> None:
+        """Make ``tag`` (20, 32 or 48 bytes) the asset tag; when this is cut short, the next call finishes it.
+
+        Raises:
+            TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_SPACE``, ``XENTPM_NV_FOREIGN``; the earlier tag is kept.
+        """
+        resource = self._current()
+        use_owner_auth(self.esys, self.owner_auth)
+        old = None if resource is None else read_resource(self.esys, resource)
+        self.journal.write(_PENDING, tag)
+        try:
+            self._make_it(tag)
+        except TpmError:
+            self._restore(old)
+            raise
+        self.journal.remove(_PENDING)
+
+    def clear(self) -> None:
+        """Remove the tag with its index. Removing nothing succeeds.
+
+        Raises:
+            TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_FOREIGN``.
+        """
+        resource = self._current()
+        if resource is not None:
+            use_owner_auth(self.esys, self.owner_auth)
+            self._undefine(resource)
+
+    def certify(self, key: LoadedKey, nonce: bytes) -> Optional[CertifiedTag]:
+        """The tag certified by ``key`` with ``nonce`` as extraData; None where there is none. Two commands.
+
+        Raises:
+            TpmError
+        """
+        resource = self._current()
+        if resource is None:
+            return None
+        size = NvPublic.from_tpm2b(resource.public).data_size
+        inputs = [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, size, 0]
+        handles = [key.handle, resource.handle, resource.handle]
+        try:
+            attest, signature = self.esys.command(
+                "NV_Certify", handles, [PASSWORD, PASSWORD], inputs, ["TPM2B_ATTEST", "TPMT_SIGNATURE"]
+            )
+        except TpmError as error:
+            if error.rc is not None and base_code(error.rc) == RC.NV_UNINITIALIZED:
+                return None
+            raise
+        return CertifiedTag(nv_public=resource.public, attest=attest[2:], signature=signature)
+
+    def _current(self) -> Optional[Resource]:
+        """The index as it is, after a change that was cut short is finished."""
+        pending = self.journal.read(_PENDING)
+        if pending is not None:
+            use_owner_auth(self.esys, self.owner_auth)
+            self._make_it(pending)
+            self.journal.remove(_PENDING)
+        return self.esys.open(TAG_INDEX)
+
+    def _make_it(self, tag: bytes) -> None:
+        """Undefine, define and write, as far as needed; may be repeated from any point."""
+        resource = self.esys.open(TAG_INDEX)
+        if resource is not None and not _fits(resource, len(tag)):
+            self._undefine(resource)
+            resource = None
+        handle = self._define(len(tag)) if resource is None else resource.handle
+        self.esys.command("NV_Write", [OWNER, handle], [PASSWORD], [sized("TPM2B_MAX_NV_BUFFER", tag), 0])
+
+    def _restore(self, old: Optional[bytes]) -> None:
+        """Undo after a refusal by the TPM. What cannot be undone now stays in the journal for the next call."""
+        if old is not None:
+            self.journal.write(_PENDING, old)
+            self._make_it(old)
+        else:
+            resource = self.esys.open(TAG_INDEX)
+            if resource is not None and not NvPublic.from_tpm2b(resource.public).attributes & ts.NV_WRITTEN:
+                self._undefine(resource)
+        self.journal.remove(_PENDING)
+
+    def _undefine(self, resource: Resource) -> None:
+        self.esys.command("NV_UndefineSpace", [OWNER, resource.handle], [PASSWORD], ())
+
+    def _define(self, size: int) -> int:
+        public = NvPublic(index=TAG_INDEX, name_alg="sha256", attributes=_ATTRIBUTES, auth_policy=b"", data_size=size)
+        inputs = [sized("TPM2B_AUTH", b""), Input("TPM2B_NV_PUBLIC", public.to_tpm2b())]
+        (handle,) = self.esys.command("NV_DefineSpace", [OWNER], [PASSWORD], inputs, ["ESYS_TR"])
+        return int(handle)
+
+
+def _fits(resource: Resource, size: int) -> bool:
+    public = NvPublic.from_tpm2b(resource.public)
+    return public.data_size == size and public.attributes & ~ts.NV_WRITTEN == _ATTRIBUTES
