@@ -1,0 +1,1 @@
+"""XAPI's object model as a client of the ``tpm`` plugin sees it, without any transport."""
