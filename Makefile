@@ -1,0 +1,66 @@
+# xentpm. Every target sets up what it needs first (scripts/setup.sh); when all is there, that takes no time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# The Python to make the virtual environment with: 3.10 or newer; for test-dom0 any from 3.6.
+PYTHON ?= python3
+# Arguments for pytest, for instance: make test ARGS='-k quote -x'
+ARGS ?=
+# Another release of tpm2-pytss for test-dom0, for instance 1.2.0
+PYTSS ?=
+
+# By its real path: .venv is a link in a checkout whose path a plugin's first line could not hold.
+VENV_PYTHON = "$$(cd .venv && pwd -P)/bin/python"
+
+# What of the tests is about dom0 and so runs on every Python that dom0 can have.
+DOM0_TESTS := tests/unit/evidence tests/unit/tpm tests/unit/host \
+	tests/integration/tpm tests/integration/host tests/integration/plugin tests/property
+# What has to compile on Python 3.6.
+DOM0_CODE := setup.py plugins/tpm scripts tests/conftest.py xentpm_lib/__init__.py xentpm_lib/errors.py \
+	xentpm_lib/evidence xentpm_lib/tpm xentpm_lib/host $(DOM0_TESTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-dom0 check format bench clean
+
+help: ## this list
+	@echo 'make …'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@echo 'Variables: PYTHON=/path/to/python3, ARGS=<for pytest>, PYTSS=<release of tpm2-pytss, for test-dom0>'
+
+setup: ## install system packages (as root) and make .venv; the others do it themselves
+	@scripts/setup.sh .venv '$(PYTHON)'
+
+demo: setup ## two simulated hosts, real quotes of software TPMs, through XAPI's calling convention
+	@$(VENV_PYTHON) -m xentpm_lib.simulator.demo
+
+test: setup ## all tests, with the coverage that each layer must have
+	@scripts/test.sh $(VENV_PYTHON) $(ARGS)
+
+test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=python3.6
+	@python='$(PYTHON)'; \
+	found=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	venv=.venv-$$found$(if $(PYTSS),-pytss$(PYTSS)); \
+	scripts/setup.sh "$$venv" "$$python" '$(PYTSS)'; \
+	"$$(cd "$$venv" && pwd -P)/bin/python" -m pytest $(DOM0_TESTS) $(ARGS)
+
+check: setup ## ruff, mypy --strict, the layering, and Python 3.6's view of dom0's code
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m mypy
+	@$(VENV_PYTHON) -m pytest -q tests/unit/test_layering.py
+	@if python=$$(scripts/find-python.sh 3.6); then "$$python" scripts/compile_check.py $(DOM0_CODE); fi
+
+format: setup ## ruff format, and the import order
+	@$(VENV_PYTHON) -m ruff check --select I --fix .
+	@$(VENV_PYTHON) -m ruff format .
+
+bench: setup ## what a call of the plugin costs, beside bare Python and tpm2-tools
+	@$(VENV_PYTHON) benchmarks/plugin_call.py
+
+clean: ## remove the virtual environments and everything that was generated
+	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done
+	@rm -rf .venv .venv-* .venv.lock .setup.log build dist *.egg-info .coverage .coverage.* htmlcov \
+		.pytest_cache .hypothesis .mypy_cache .ruff_cache
+	@find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""Coverage of the processes that tests start, above all of plugins, which get no environment.
+
+coverage.py's own way to measure a child process is an environment variable; XAPI gives a plugin nothing but
+PATH, and so do the tests. Here a file in the virtual environment says it instead:
+
+1. ``python scripts/plugin_coverage.py install`` copies this file into the environment's site-packages, beside
+   a ``.pth`` line that every start of this Python runs, under ``-I`` too. It costs one look for the file of 2.
+2. ``announce`` writes ``coverage-subprocess.json`` into ``sys.prefix``, while tests run under coverage.py
+   (tests/conftest.py). It holds the process id of the test run; when that is gone, the file counts for nothing.
+3. ``start`` measures the process. It saves when the process ends by itself; one that is killed leaves nothing.
+"""
+
+import atexit
+import json
+import os
+import shutil
+import sys
+import sysconfig
+
+__all__ = ["announce", "install", "start", "withdraw"]
+
+_MODULE = "xentpm_plugin_coverage"
+_PTH = (
+    'import os, sys; os.path.exists(sys.prefix + "/coverage-subprocess.json") '
+    'and __import__("{}").start()\n'.format(_MODULE)
+)
+
+
+def _announcement() -> str:
+    return os.path.join(sys.prefix, "coverage-subprocess.json")
+
+
+def install() -> None:
+    """Put the hook into the virtual environment of the running Python."""
+    site = sysconfig.get_paths()["purelib"]
+    shutil.copyfile(os.path.abspath(__file__), os.path.join(site, _MODULE + ".py"))
+    with open(os.path.join(site, _MODULE + ".pth"), "w") as file:
+        file.write(_PTH)
+
+
+def announce(data_file: str, config_file: str, source: str) -> None:
+    """Have every Python of this environment measured from now on, as long as the calling process lives."""
+    told = {"pid": os.getpid(), "data_file": data_file, "config_file": config_file, "source": source}
+    temporary = "{}.{}".format(_announcement(), os.getpid())
+    with open(temporary, "w") as file:
+        json.dump(told, file)
+    os.replace(temporary, _announcement())
+
+
+def withdraw() -> None:
+    """Take back what ``announce`` said; without effect where nothing was announced."""
+    if os.path.exists(_announcement()):
+        os.unlink(_announcement())
+
+
+def start() -> None:
+    """Measure this process, when the test run that asked for it is still alive."""
+    with open(_announcement()) as file:
+        told = json.load(file)
+    if not os.path.exists("/proc/{}".format(told["pid"])):
+        return
+    import coverage
+
+    measuring = coverage.Coverage(
+        data_file=told["data_file"],
+        data_suffix=True,
+        config_file=told["config_file"],
+        source=[told["source"]],
+        messages=False,
+    )
+    atexit.register(_save, measuring)
+    measuring.start()
+
+
+def _save(measuring) -> None:  # type: ignore[no-untyped-def]
+    measuring.stop()
+    if any(name.split(".")[0] == "xentpm_lib" for name in sys.modules):
+        measuring.save()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["install"]:
+        raise SystemExit("usage: python scripts/plugin_coverage.py install")
+    install()

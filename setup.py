@@ -1,0 +1,72 @@
+"""Packaging of xentpm: one distribution for dom0 (Python 3.6 and up) and for the verifier (3.10 and up).
+
+Neither half forces the other's dependencies on a machine: dom0's needs a compiler and the TPM2 software
+stack (extra ``host``), the verifier's needs neither (extra ``verifier``).
+"""
+
+import io
+import os
+import re
+
+from setuptools import find_packages, setup
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+HOST = ["tpm2-pytss>=1.1"]
+VERIFIER = ["XenAPI>=2.14; python_version >= '3.10'", "cryptography>=42; python_version >= '3.10'"]
+DEV = ["coverage>=7.4", "hypothesis>=6.31", "mypy>=1.8", "pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.11"]
+
+
+def read(name):
+    """The text of a file beside this one; empty where a source archive lacks it."""
+    path = os.path.join(HERE, name)
+    if not os.path.exists(path):
+        return ""
+    with io.open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def version():
+    """``__version__`` read as text, so that building never imports the package."""
+    found = re.search(r'^__version__ = "([^"]+)"$', read("xentpm_lib/__init__.py"), re.MULTILINE)
+    if found is None:
+        raise SystemExit('setup.py: xentpm_lib/__init__.py has no line __version__ = "…"')
+    return found.group(1)
+
+
+setup(
+    name="xentpm",
+    version=version(),
+    description="Measured boot and remote attestation for XenServer, Citrix Hypervisor and XCP-ng hosts",
+    long_description=read("README.md"),
+    long_description_content_type="text/markdown",
+    author="xentpm contributors",
+    license="BSD-2-Clause",
+    python_requires=">=3.6",
+    package_dir={"": "."},  # said aloud, an editable install is a path and no import hook: quicker to start
+    packages=find_packages(include=["xentpm_lib", "xentpm_lib.*"]),
+    package_data={"xentpm_lib": ["py.typed"]},
+    data_files=[("share/xentpm/plugins", ["plugins/tpm"])],
+    zip_safe=False,
+    install_requires=[],
+    extras_require={"host": HOST, "verifier": VERIFIER, "dev": HOST + VERIFIER + DEV},
+    entry_points={
+        "console_scripts": [
+            "xentpm = xentpm_lib.host.cli:main",
+            "xentpm-sim = xentpm_lib.simulator.cli:main",
+        ]
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.6",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Security",
+        "Topic :: System :: Boot",
+        "Typing :: Typed",
+    ],
+)
