@@ -3,7 +3,6 @@
 Run by the oldest Python that dom0 has, it finds syntax that this Python does not know.
 """
 
-import io
 import os
 import sys
 from typing import Iterator, List
@@ -26,7 +25,7 @@ def main() -> int:
     for path in python_files(sys.argv[1:]):
         count += 1
         try:
-            with io.open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8") as file:
                 compile(file.read(), path, "exec")
         except (SyntaxError, UnicodeDecodeError) as error:
             bad += 1

@@ -3,11 +3,11 @@
 coverage.py's own way to measure a child process is an environment variable; XAPI gives a plugin nothing but
 PATH, and so do the tests. Here a file in the virtual environment says it instead:
 
-1. ``python scripts/plugin_coverage.py install`` copies this file into the environment's site-packages, beside
-   a ``.pth`` line that every start of this Python runs, under ``-I`` too. It costs one look for the file of 2.
-2. ``announce`` writes ``coverage-subprocess.json`` into ``sys.prefix``, while tests run under coverage.py
-   (tests/conftest.py). It holds the process id of the test run; when that is gone, the file counts for nothing.
-3. ``start`` measures the process. It saves when the process ends by itself; one that is killed leaves nothing.
+1. ``python scripts/plugin_coverage.py install`` copies this file into the environment's site-packages and
+   a ``.pth`` line that every start of this Python runs, under ``-I`` too. It costs one look for a file.
+2. ``announce`` writes ``coverage-subprocess.json`` into ``sys.prefix`` while tests run under coverage.py
+   (tests/conftest.py). It holds the process id of the test run: once that is gone, the file means nothing.
+3. ``start`` measures the process and saves when it ends by itself; one that is killed leaves nothing.
 """
 
 import atexit
@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from typing import Any, List
 
 __all__ = ["announce", "install", "start", "withdraw"]
 
@@ -24,6 +25,7 @@ _PTH = (
     'import os, sys; os.path.exists(sys.prefix + "/coverage-subprocess.json") '
     'and __import__("{}").start()\n'.format(_MODULE)
 )
+_measuring: List[Any] = []
 
 
 def _announcement() -> str:
@@ -54,7 +56,12 @@ def withdraw() -> None:
 
 
 def start() -> None:
-    """Measure this process, when the test run that asked for it is still alive."""
+    """Measure this process, when the test run that asked for it is still alive.
+
+    A second call has no effect: site reads a ``.pth`` file twice in some environments.
+    """
+    if _measuring:
+        return
     with open(_announcement()) as file:
         told = json.load(file)
     if not os.path.exists("/proc/{}".format(told["pid"])):
@@ -68,11 +75,12 @@ def start() -> None:
         source=[told["source"]],
         messages=False,
     )
+    _measuring.append(measuring)
     atexit.register(_save, measuring)
     measuring.start()
 
 
-def _save(measuring) -> None:  # type: ignore[no-untyped-def]
+def _save(measuring: Any) -> None:
     measuring.stop()
     if any(name.split(".")[0] == "xentpm_lib" for name in sys.modules):
         measuring.save()
