@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import xmlrpc.client
 from types import TracebackType
@@ -32,10 +33,8 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with contextlib.suppress(UsageError, XapiError):  # the simulator may have ended meanwhile
             self.call("session.logout")
-        except UsageError:
-            pass  # the simulator has ended meanwhile
         self._proxy("close")()
 
     def call(self, method: str, *params: object) -> Any:
@@ -46,7 +45,8 @@ class Client:
         try:
             answer: Any = getattr(self._proxy, method)(*params)
         except (OSError, xmlrpc.client.Error) as error:
-            raise UsageError(f"cannot reach the simulator: {error}", "is it running? xentpm-sim up") from error
+            message = f"cannot reach the simulator: {error}"
+            raise UsageError(message, "is it running? xentpm-sim up") from error
         if answer["Status"] != "Success":
             raise XapiError(*answer["ErrorDescription"])
         return answer["Value"]

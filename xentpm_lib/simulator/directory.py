@@ -64,10 +64,10 @@ class SimulatorDirectory:
         """Create the directory. Raises: UsageError where something else is in it already."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            foreign = not self._settings.exists() and any(self.path.iterdir())
+            names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
-            raise UsageError(f"{self.path}: {error.strerror}", "choose another directory with --dir") from error
-        if foreign:
+            raise UsageError(f"{self.path}: {error.strerror}", "choose another with --dir") from error
+        if names - {"lock", self.log.name} and self._settings.name not in names:
             raise UsageError(f"{self.path} is not empty, and no simulator's", "choose another with --dir")
 
     def load_settings(self) -> Settings | None:

@@ -44,7 +44,6 @@ _BIOS_STRINGS = {
     "enclosure-asset-tag": "",
     "hp-rombios": "",
     "oem-1": "Xen",
-    "oem-2": "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d",
 }
 
 _CPU_INFO = {

@@ -1,0 +1,235 @@
+"""``xentpm-sim up``: a pool in the foreground, from its start to the last thing cleaned up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.simulator import registry
+from xentpm_lib.simulator.certificates import make_certificate, server_context
+from xentpm_lib.simulator.directory import Access, Lock, Settings, SimulatorDirectory
+from xentpm_lib.simulator.fleet import Factory, power_on_all, prepare, settle
+from xentpm_lib.simulator.server import Endpoint
+from xentpm_lib.simulator.watchdog import Watchdog
+from xentpm_lib.simulator.xapi.hosts import Host
+from xentpm_lib.simulator.xapi.machine import Machine
+from xentpm_lib.simulator.xapi.service import Xapi
+from xentpm_lib.simulator.xapi.store import Store
+
+__all__ = ["Options", "Pool", "running_pool", "up"]
+
+_LOG = logging.getLogger(__name__)
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for. ``directory`` None: a private one, removed at the end."""
+
+    hosts: int | None = None
+    txt: bool = False
+    event_log: bool = True
+    plain_http: bool = False
+    port: int = 0
+    directory: Path | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool that answers."""
+
+    access: Access
+    hosts: list[Host]
+
+    def as_json(self) -> str:
+        """The line for programs."""
+        hosts = [
+            {
+                "uuid": host.machine.uuid,
+                "ref": host.ref,
+                "name": host.machine.name,
+                "dir": str(host.machine.root),
+                "tcti": host.machine.tcti,
+            }
+            for host in self.hosts
+        ]
+        access = self.access
+        return json.dumps(
+            {
+                "url": access.url,
+                "username": access.username,
+                "password": access.password,
+                "certificate": access.certificate,
+                "hosts": hosts,
+            }
+        )
+
+
+def up(options: Options, factory: Factory) -> int:
+    """Run a pool until SIGINT, SIGTERM or SIGHUP; returns the exit status. Raises: XenTpmError."""
+    for number in _END_SIGNALS:
+        signal.signal(number, _end)
+    try:
+        with running_pool(options, factory) as pool:
+            _announce(pool, options.json)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        _report("stopped")
+    return 0
+
+
+def _announce(pool: Pool, as_json: bool) -> None:
+    text = pool.as_json() if as_json else _for_people(pool)
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+def _report(text: str) -> None:
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def running_pool(options: Options, factory: Factory) -> Iterator[Pool]:
+    """A pool that answers until the block ends. Raises: XenTpmError."""
+    with ExitStack() as stack:
+        watchdog = Watchdog()
+        stack.callback(watchdog.close)  # the last thing to happen
+        directory = _open_directory(options, watchdog, stack)
+        settings, machines = _machines(directory, options, factory, stack)
+        hosts, xapi = _service(directory, settings, machines, watchdog)
+        endpoint = Endpoint(
+            xapi, server_context(directory.certificate, directory.key), options.plain_http, options.port
+        )
+        stack.callback(endpoint.stop)
+        endpoint.start()
+        access = Access(endpoint.urls[0], settings.username, settings.password, str(directory.certificate))
+        _publish(directory, access, stack)
+        yield Pool(access, hosts)
+
+
+def _open_directory(options: Options, watchdog: Watchdog, stack: ExitStack) -> SimulatorDirectory:
+    """The directory, locked; a private one is removed at the end, by the watchdog if need be."""
+    if options.directory is None:
+        path = Path(tempfile.mkdtemp(prefix="xentpm-sim-"))
+        watchdog.remove(path)
+    else:
+        path = options.directory.absolute()
+    directory = SimulatorDirectory(path)
+    directory.make()
+    stack.callback(Lock(directory).release)
+    stack.enter_context(_logging_to(directory.log))
+    return directory
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """The simulator's log: calls and faults, never arguments."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("xentpm_lib")
+    level, logger.propagate = logger.level, False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = True
+        handler.close()
+
+
+def _machines(
+    directory: SimulatorDirectory, options: Options, factory: Factory, stack: ExitStack
+) -> tuple[Settings, list[Machine]]:
+    """The machines, booted; they are switched off at the end."""
+    saved = directory.load_settings()
+    settings, count = settle(saved, options.hosts, options.txt, options.event_log)
+    directory.save_settings(settings)
+    machines = prepare(directory, settings, count, factory, _report)
+    stack.callback(_power_off, machines)
+    power_on_all(machines, _report)
+    return settings, machines
+
+
+def _service(
+    directory: SimulatorDirectory, settings: Settings, machines: list[Machine], watchdog: Watchdog
+) -> tuple[list[Host], Xapi]:
+    store = Store(directory.database)
+    hosts = []
+    for number, machine in enumerate(machines, 1):
+        certificate = _host_certificate(directory, machine, number)
+        hosts.append(Host(machine, f"127.0.0.{number}", certificate, store.host(machine.uuid)))
+    store.save()
+    return hosts, Xapi(hosts, store, settings.username, settings.password, watch=watchdog)
+
+
+def _host_certificate(directory: SimulatorDirectory, machine: Machine, number: int) -> str:
+    """Each host has a certificate; the master's is the endpoint's."""
+    if number == 1:
+        return make_certificate(directory.certificate, directory.key, machine.name)
+    folder = directory.path / "certificates"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    stem = folder / machine.uuid
+    address = f"127.0.0.{number}"
+    return make_certificate(stem.with_suffix(".pem"), stem.with_suffix(".key"), machine.name, address)
+
+
+def _publish(directory: SimulatorDirectory, access: Access, stack: ExitStack) -> None:
+    """Let other terminals find the pool. What a SIGKILL leaves of this is known by the free lock."""
+    directory.save_access(access)
+    stack.callback(directory.running.unlink, missing_ok=True)
+    stack.callback(registry.register(directory).unlink, missing_ok=True)
+
+
+def _power_off(machines: list[Machine]) -> None:
+    for machine in machines:
+        try:
+            if machine.powered:
+                machine.power_off()
+        except (XenTpmError, OSError):
+            _LOG.exception("%s: power off", machine.name)
+
+
+def _end(_number: int, _frame: object) -> None:
+    """The first signal ends the simulator; a second one must not leave half of the end undone."""
+    for number in _END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _for_people(pool: Pool) -> str:
+    """What a person needs to begin."""
+    access, first = pool.access, pool.hosts[0].machine
+    hosts = "\n".join(f"  {host.machine.name:<12} {host.machine.uuid}" for host in pool.hosts)
+    return f"""
+A pool of simulated hosts is up.
+
+  URL          {access.url}
+  user         {access.username}
+  password     {access.password}
+  certificate  {access.certificate}
+{hosts}
+
+Try, in another terminal:
+
+  xentpm-sim xe host-list
+  xentpm-sim xe host-call-plugin host-uuid={first.uuid} plugin=tpm fn=tpm_get_status
+  xentpm-sim host edit {first.name} initrd
+  xentpm-sim host reboot {first.name}
+
+Ctrl-C ends it.
+"""
