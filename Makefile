@@ -46,11 +46,15 @@ test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=pyt
 	"$$(cd "$$venv" && pwd -P)/bin/python" -m pytest $(DOM0_TESTS) $(ARGS)
 
 check: setup ## ruff, mypy --strict, the layering, and Python 3.6's view of dom0's code
-	@$(VENV_PYTHON) -m ruff check .
-	@$(VENV_PYTHON) -m ruff format --check .
-	@$(VENV_PYTHON) -m mypy
-	@$(VENV_PYTHON) -m pytest -q tests/unit/test_layering.py
-	@if python=$$(scripts/find-python.sh 3.6); then "$$python" scripts/compile_check.py $(DOM0_CODE); fi
+	@failed=0; python=$(VENV_PYTHON); \
+	"$$python" -m ruff check . || failed=1; \
+	"$$python" -m ruff format --check . || failed=1; \
+	"$$python" -m mypy || failed=1; \
+	"$$python" -m pytest -q tests/unit/test_layering.py || failed=1; \
+	if oldest=$$(scripts/find-python.sh 3.6); then \
+		"$$oldest" scripts/compile_check.py $(DOM0_CODE) || failed=1; \
+	fi; \
+	exit $$failed
 
 format: setup ## ruff format, and the import order
 	@$(VENV_PYTHON) -m ruff check --select I --fix .

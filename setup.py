@@ -4,7 +4,6 @@ Neither half forces the other's dependencies on a machine: dom0's needs a compil
 stack (extra ``host``), the verifier's needs neither (extra ``verifier``).
 """
 
-import io
 import os
 import re
 
@@ -22,7 +21,7 @@ def read(name):
     path = os.path.join(HERE, name)
     if not os.path.exists(path):
         return ""
-    with io.open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:
         return file.read()
 
 

@@ -30,7 +30,8 @@ THIRD_PARTY: Dict[str, Set[str]] = {
 #: slow to import, so never when a module of dom0 is loaded: the plugin is a new process for every call
 SLOW = frozenset(
     "argparse asyncio cryptography dataclasses datetime email http inspect logging multiprocessing pathlib"
-    " shutil socket subprocess tempfile tpm2_pytss unittest urllib xml.dom xml.etree xml.sax xmlrpc XenAPIPlugin".split()
+    " shutil socket subprocess tempfile tpm2_pytss unittest urllib xml.dom xml.etree xml.sax xmlrpc"
+    " XenAPIPlugin".split()
 )
 #: files that only people start, where nobody waits for milliseconds: file: what it may import at once
 SLOW_ALLOWED: Dict[str, Set[str]] = {"xentpm_lib/host/cli.py": {"argparse"}}

@@ -87,14 +87,14 @@ def pack_u8(value: int) -> bytes:
     return _pack(value, 1)
 
 
-def pack_u16(value: int) -> bytes:
-    """``value`` as 2 bytes, big-endian. Raises: FormatError when it does not fit."""
-    return _pack(value, 2)
+def pack_u16(value: int, byte_order: str = "big") -> bytes:
+    """``value`` as 2 bytes. Raises: FormatError when it does not fit."""
+    return _pack(value, 2, byte_order)
 
 
-def pack_u32(value: int) -> bytes:
-    """``value`` as 4 bytes, big-endian. Raises: FormatError when it does not fit."""
-    return _pack(value, 4)
+def pack_u32(value: int, byte_order: str = "big") -> bytes:
+    """``value`` as 4 bytes. Raises: FormatError when it does not fit."""
+    return _pack(value, 4, byte_order)
 
 
 def pack_u64(value: int) -> bytes:
@@ -113,7 +113,7 @@ def pack_sized(data: bytes, limit: int, minimum: int = 0) -> bytes:
     return pack_u16(len(data)) + data
 
 
-def _pack(value: int, size: int) -> bytes:
+def _pack(value: int, size: int, byte_order: str = "big") -> bytes:
     if not 0 <= value < 1 << (8 * size):
         raise FormatError("{} does not fit into {} unsigned bytes".format(value, size))
-    return value.to_bytes(size, "big")
+    return value.to_bytes(size, "little" if byte_order == "little" else "big")

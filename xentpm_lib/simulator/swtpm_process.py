@@ -101,11 +101,17 @@ def _the_starter() -> _Starter:
 
 
 def start_bound(
-    arguments: Sequence[str], cwd: str, output: Union[int, IO[bytes]], keep_open: Sequence[int] = ()
+    arguments: Sequence[str],
+    cwd: str,
+    output: Union[int, IO[bytes]],
+    errors: Union[int, IO[bytes]] = subprocess.STDOUT,
+    keep_open: Sequence[int] = (),
+    environment: Optional[Dict[str, str]] = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a program that dies with this process; it has no input, and no terminal's signals.
 
-    output: takes its stdout and stderr. keep_open: descriptors that it inherits.
+    output, errors: take its stdout and stderr. keep_open: descriptors that it inherits.
+    environment: this process's unless given.
     Raises: UsageError when it cannot be started.
     """
     bound = [find_program("setpriv"), "--pdeathsig", "KILL", "/bin/sh", "-c", _BOUND, str(os.getpid())]
@@ -113,8 +119,9 @@ def start_bound(
         "cwd": cwd,
         "stdin": subprocess.DEVNULL,
         "stdout": output,
-        "stderr": subprocess.STDOUT,
+        "stderr": errors,
         "pass_fds": tuple(keep_open),
         "start_new_session": True,
+        "env": environment,
     }  # type: Dict[str, Any]
     return _the_starter().start(_Request(bound + list(arguments), options))

@@ -44,6 +44,11 @@ class AssetTag(NamedTuple):
         resource = self._current()
         return None if resource is None else read_resource(self.esys, resource)
 
+    def peek(self) -> Optional[bytes]:
+        """The tag as it is in the TPM now, without finishing a change that was cut short."""
+        resource = self.esys.open(TAG_INDEX)
+        return None if resource is None else read_resource(self.esys, resource)
+
     def set(self, tag: bytes) -> None:
         """Make ``tag`` (20, 32 or 48 bytes) the asset tag; when this is cut short, the next call finishes it.
 

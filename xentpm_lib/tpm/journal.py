@@ -47,6 +47,7 @@ class Journal(NamedTuple):
         """
         path, new = self._path(name), self._path(name) + ".new"
         try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 os.write(descriptor, data.hex().encode("ascii"))
