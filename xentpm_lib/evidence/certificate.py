@@ -33,7 +33,7 @@ def split_certificates(data: bytes, where: str = "certificates") -> Tuple[bytes,
     Raises:
         FormatError: one of them is as ``trim_certificate`` refuses it.
     """
-    certificates = []  # type: List[bytes]
+    certificates: List[bytes] = []
     while data:
         certificates.append(trim_certificate(data, "{}[{}]".format(where, len(certificates))))
         data = data[len(certificates[-1]) :]

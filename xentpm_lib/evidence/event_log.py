@@ -146,7 +146,7 @@ def _header(spec_id: bytes) -> Event:
 
 
 def _read_sha1_events(reader: Reader) -> Tuple[Event, ...]:
-    events = []  # type: List[Event]
+    events: List[Event] = []
     while reader.remaining:
         _check_count(reader, len(events) + 1)
         events.append(_read_sha1_event(reader))
@@ -154,7 +154,7 @@ def _read_sha1_events(reader: Reader) -> Tuple[Event, ...]:
 
 
 def _read_events(reader: Reader, banks: Dict[int, Tuple[str, int]]) -> Tuple[Event, ...]:
-    events = []  # type: List[Event]
+    events: List[Event] = []
     while reader.remaining:
         _check_count(reader, len(events))
         events.append(_read_event(reader, banks))
@@ -179,7 +179,7 @@ def _read_event(reader: Reader, banks: Dict[int, Tuple[str, int]]) -> Event:
     count = reader.u32()
     if count > len(banks):
         raise reader.error("{} digests, the header declares {}".format(count, len(banks)), start)
-    digests = {}  # type: Dict[str, bytes]
+    digests: Dict[str, bytes] = {}
     for _ in range(count):
         start = reader.offset
         name, size = banks.get(reader.u16(), ("", 0))

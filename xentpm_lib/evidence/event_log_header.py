@@ -33,7 +33,7 @@ def read_spec_id(data: bytes) -> Dict[int, Tuple[str, int]]:
     count = reader.u32()
     if not 1 <= count <= MAX_BANKS:
         raise reader.error("{} banks, expected 1 to {}".format(count, MAX_BANKS), start)
-    banks = {}  # type: Dict[int, Tuple[str, int]]
+    banks: Dict[int, Tuple[str, int]] = {}
     for _ in range(count):
         start = reader.offset
         identifier, size = reader.u16(), reader.u16()
