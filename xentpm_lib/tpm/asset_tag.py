@@ -6,13 +6,13 @@ new tag is in the journal meanwhile, so that a change cut short is finished by t
 Spec: TPM 2.0 Library, Part 3 "NV_DefineSpace", "NV_Write", "NV_Certify".
 """
 
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.quote import CertifiedTag
 from xentpm_lib.evidence.tpm_structures import NvPublic
-from xentpm_lib.tpm.esys import OWNER, PASSWORD, Esys, Input, Resource
+from xentpm_lib.tpm.esys import OWNER, PASSWORD, Argument, Esys, Input, Resource
 from xentpm_lib.tpm.journal import Journal
 from xentpm_lib.tpm.keys import LoadedKey
 from xentpm_lib.tpm.nv import read_resource
@@ -87,7 +87,7 @@ class AssetTag(NamedTuple):
         if resource is None:
             return None
         size = NvPublic.from_tpm2b(resource.public).data_size
-        inputs = [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, size, 0]
+        inputs: List[Argument] = [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, size, 0]
         handles = [key.handle, resource.handle, resource.handle]
         try:
             attest, signature = self.esys.command(
@@ -97,7 +97,7 @@ class AssetTag(NamedTuple):
             if error.rc is not None and base_code(error.rc) == RC.NV_UNINITIALIZED:
                 return None
             raise
-        return CertifiedTag(nv_public=resource.public, attest=attest[2:], signature=signature)
+        return CertifiedTag(resource.public, attest[2:], signature)
 
     def _current(self) -> Optional[Resource]:
         """The index as it is, after a change that was cut short is finished."""
@@ -132,7 +132,9 @@ class AssetTag(NamedTuple):
         self.esys.command("NV_UndefineSpace", [OWNER, resource.handle], [PASSWORD], ())
 
     def _define(self, size: int) -> int:
-        public = NvPublic(index=TAG_INDEX, name_alg="sha256", attributes=_ATTRIBUTES, auth_policy=b"", data_size=size)
+        public = NvPublic(
+            index=TAG_INDEX, name_alg="sha256", attributes=_ATTRIBUTES, auth_policy=b"", data_size=size
+        )
         inputs = [sized("TPM2B_AUTH", b""), Input("TPM2B_NV_PUBLIC", public.to_tpm2b())]
         (handle,) = self.esys.command("NV_DefineSpace", [OWNER], [PASSWORD], inputs, ["ESYS_TR"])
         return int(handle)

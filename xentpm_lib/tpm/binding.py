@@ -92,4 +92,6 @@ def _first_with_lib(package: Any) -> Optional[Any]:
 
 
 def _not_installed(message: str) -> XenTpmError:
-    return XenTpmError(message, "Install tpm2-pytss and the tpm2-tss libraries, or the pack again.", "XENTPM_INSTALL")
+    return XenTpmError(
+        message, "Install tpm2-pytss and the tpm2-tss libraries, or the pack again.", "XENTPM_INSTALL"
+    )

@@ -14,7 +14,7 @@ from xentpm_lib.evidence.algorithms import digest, hash_by_id
 from xentpm_lib.tpm.binding import Binding
 from xentpm_lib.tpm.response_codes import RC, TRANSIENT_CODES, base_code, error_of
 
-__all__ = ["ENDORSEMENT", "LOCKOUT", "NONE", "OWNER", "PASSWORD", "Esys", "Input", "Resource"]
+__all__ = ["ENDORSEMENT", "LOCKOUT", "NONE", "OWNER", "PASSWORD", "Argument", "Esys", "Input", "Resource"]
 
 NONE = 0xFFF
 PASSWORD = 0x0FF
@@ -188,7 +188,9 @@ class Esys:
         unmarshal = getattr(self._lib, "Tss2_MU_{}_Unmarshal".format(value.type))
         rc = unmarshal(value.data, len(value.data), offset, struct)
         if rc or offset[0] != len(value.data):
-            raise TpmError("{} of {} bytes is not well formed".format(value.type, len(value.data)), rc=rc or None)
+            raise TpmError(
+                "{} of {} bytes is not well formed".format(value.type, len(value.data)), rc=rc or None
+            )
         return struct
 
     def _slot(self, kind: str) -> Any:

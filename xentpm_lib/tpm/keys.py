@@ -14,7 +14,17 @@ from xentpm_lib.tpm.esys import ENDORSEMENT, OWNER, PASSWORD, Esys, Input, Resou
 from xentpm_lib.tpm.journal import Journal
 from xentpm_lib.tpm.ownership import use_owner_auth
 
-__all__ = ["AK_ALGORITHMS", "AK_HANDLES", "EK_HANDLE", "KeyRing", "LoadedKey", "create_primary", "evict", "open_key", "persist"]
+__all__ = [
+    "AK_ALGORITHMS",
+    "AK_HANDLES",
+    "EK_HANDLE",
+    "KeyRing",
+    "LoadedKey",
+    "create_primary",
+    "evict",
+    "open_key",
+    "persist",
+]
 
 EK_HANDLE = 0x81010001
 AK_HANDLES = range(0x81010002, 0x81010008)
@@ -23,7 +33,13 @@ ENDORSEMENT_HIERARCHY = 0x4000000B
 _ROTATION, _PENDING_ROTATION = "ak_rotation", "ak_rotation.pending"
 _ROTATION_BYTES = 16
 _AK_ATTRIBUTES = (
-    ts.FIXED_TPM | ts.FIXED_PARENT | ts.SENSITIVE_DATA_ORIGIN | ts.USER_WITH_AUTH | ts.NO_DA | ts.RESTRICTED | ts.SIGN
+    ts.FIXED_TPM
+    | ts.FIXED_PARENT
+    | ts.SENSITIVE_DATA_ORIGIN
+    | ts.USER_WITH_AUTH
+    | ts.NO_DA
+    | ts.RESTRICTED
+    | ts.SIGN
 )
 # An empty TPM2B_SENSITIVE_CREATE, TPM2B_DATA and TPML_PCR_SELECTION.
 _NO_SENSITIVE, _NO_DATA, _NO_PCRS = b"\x00\x04\x00\x00\x00\x00", b"\x00\x00", b"\x00\x00\x00\x00"
@@ -62,7 +78,7 @@ class KeyRing(NamedTuple):
         if self.journal.read(_PENDING_ROTATION) is not None:
             return self._finish_rotation()
         slot = self._slot_in_use()
-        return self._make() if slot is None else slot.key
+        return self._make_key() if slot is None else slot.key
 
     def rotate(self) -> LoadedKey:
         """Replace the AK by a new one, for good: the old one cannot be made again.
@@ -87,7 +103,7 @@ class KeyRing(NamedTuple):
         self.journal.remove(_PENDING_ROTATION)
         return key
 
-    def _make(self) -> LoadedKey:
+    def _make_key(self) -> LoadedKey:
         use_owner_auth(self.esys, self.owner_auth)
         rotation = self.journal.read(_ROTATION) or b""
         return persist(self.esys, create_primary(self.esys, self._template(rotation)), self._free_handle())
@@ -166,4 +182,3 @@ def evict(esys: Esys, key: LoadedKey, tpm_handle: int) -> None:
 
 def _loaded(resource: Resource) -> LoadedKey:
     return LoadedKey(resource.handle, resource.name, Public.from_tpm2b(resource.public))
-

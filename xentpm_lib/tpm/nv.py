@@ -47,6 +47,8 @@ def _read(esys: Esys, resource: Resource, size: int, chunk: int) -> bytes:
     data = b""
     while len(data) < size:
         inputs = (min(chunk, size - len(data)), len(data))
-        piece = esys.command("NV_Read", [resource.handle, resource.handle], [PASSWORD], inputs, ["TPM2B_MAX_NV_BUFFER"])[0]
+        piece = esys.command(
+            "NV_Read", [resource.handle, resource.handle], [PASSWORD], inputs, ["TPM2B_MAX_NV_BUFFER"]
+        )[0]
         data += piece[2:]
     return data

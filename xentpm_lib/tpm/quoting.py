@@ -70,7 +70,9 @@ def read_pcrs(esys: Esys, selection: PcrSelection, known: Optional[PcrValues] = 
     Raises:
         UsageError: a bank or PCR of the selection is not active in this TPM.
     """
-    values: Dict[str, Dict[int, bytes]] = {bank: dict((known or {}).get(bank, {})) for bank, _ in selection.banks}
+    values: Dict[str, Dict[int, bytes]] = {
+        bank: dict((known or {}).get(bank, {})) for bank, _ in selection.banks
+    }
     missing = _without(selection, values)
     while missing.banks:
         try:
@@ -96,7 +98,9 @@ def _read_strongest_bank(esys: Esys) -> PcrValues:
             raise
         read = []
     bank = read[0][0] if read else _strongest(active_banks(esys))
-    return read_pcrs(esys, _all_of(bank), {bank: {index: digest for name, index, digest in read if name == bank}})
+    return read_pcrs(
+        esys, _all_of(bank), {bank: {index: digest for name, index, digest in read if name == bank}}
+    )
 
 
 def _strongest(banks: Sequence[str]) -> str:
@@ -121,7 +125,9 @@ def sized(kind: str, data: bytes) -> Input:
 
 def _read_some(esys: Esys, selection: PcrSelection) -> List[Tuple[str, int, bytes]]:
     inputs = [Input("TPML_PCR_SELECTION", selection.to_bytes())]
-    _counter, read, digests = esys.command("PCR_Read", (), (), inputs, ("UINT32", "TPML_PCR_SELECTION", "TPML_DIGEST"))
+    _counter, read, digests = esys.command(
+        "PCR_Read", (), (), inputs, ("UINT32", "TPML_PCR_SELECTION", "TPML_DIGEST")
+    )
     reader = Reader(digests, "TPML_DIGEST")
     values = [reader.sized(64) for _ in range(reader.u32())]
     places = [(bank, index) for bank, indices in PcrSelection.from_bytes(read).banks for index in indices]

@@ -66,8 +66,12 @@ class _Meaning(NamedTuple):
 
 _CLEAR = "Clear the TPM in the BIOS, then call again: a clear also removes keys that other software made."
 _ENABLE = "Enable the TPM and both its hierarchies in the BIOS, then restart the host."
-_POWER_CYCLE = "Shut the host down, take its power away for a minute and start it; if this stays, replace the TPM."
-_NO_SPACE = "Remove NV indexes that are not needed (`tpm2_nvreadpublic` lists them) or clear the TPM in the BIOS."
+_POWER_CYCLE = (
+    "Shut the host down, take its power away for a minute and start it; if this stays, replace the TPM."
+)
+_NO_SPACE = (
+    "Remove NV indexes that are not needed (`tpm2_nvreadpublic` lists them) or clear the TPM in the BIOS."
+)
 
 _MEANINGS: Dict[int, _Meaning] = {
     RC.INITIALIZE: _Meaning("XENTPM_DISABLED", "The TPM was not started by the firmware", _ENABLE),
@@ -87,11 +91,15 @@ _MEANINGS: Dict[int, _Meaning] = {
     RC.AUTH_FAIL: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),
     RC.BAD_AUTH: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),
     RC.AUTH_UNAVAILABLE: _Meaning("XENTPM_AUTH_FAILED", "The TPM does not take a password for this", _CLEAR),
-    RC.NV_SPACE: _Meaning("XENTPM_NV_SPACE", "The TPM has no room for another object in its memory", _NO_SPACE),
+    RC.NV_SPACE: _Meaning(
+        "XENTPM_NV_SPACE", "The TPM has no room for another object in its memory", _NO_SPACE
+    ),
     RC.NV_AUTHORIZATION: _Meaning(
         "XENTPM_NV_FOREIGN", "The TPM's NV index belongs to the platform or to other software", _CLEAR
     ),
-    RC.NV_LOCKED: _Meaning("XENTPM_NV_FOREIGN", "The TPM's NV index is locked", "Restart the host and call again."),
+    RC.NV_LOCKED: _Meaning(
+        "XENTPM_NV_FOREIGN", "The TPM's NV index is locked", "Restart the host and call again."
+    ),
     RC.COMMAND_CODE: _Meaning(
         "XENTPM_UNSUPPORTED", "The TPM does not support this command", "Update the TPM's firmware."
     ),
@@ -101,12 +109,18 @@ _MEANINGS: Dict[int, _Meaning] = {
         "Set asset_tag_pcr to 15 in the config: PCRs 17 to 22 belong to the dynamic launch.",
     ),
     RC.OBJECT_MEMORY: _Meaning("XENTPM_TPM_MEMORY", "The TPM's memory for keys is full", "Restart the host."),
-    RC.SESSION_MEMORY: _Meaning("XENTPM_TPM_MEMORY", "The TPM's memory for sessions is full", "Restart the host."),
+    RC.SESSION_MEMORY: _Meaning(
+        "XENTPM_TPM_MEMORY", "The TPM's memory for sessions is full", "Restart the host."
+    ),
     RC.SESSION_HANDLES: _Meaning("XENTPM_TPM_MEMORY", "The TPM has no session left", "Restart the host."),
     RC.RETRY: _Meaning("XENTPM_TPM_BUSY", "The TPM stayed busy", "Call again in a minute."),
-    RC.TESTING: _Meaning("XENTPM_TPM_BUSY", "The TPM stayed busy with its self test", "Call again in a minute."),
+    RC.TESTING: _Meaning(
+        "XENTPM_TPM_BUSY", "The TPM stayed busy with its self test", "Call again in a minute."
+    ),
     RC.YIELDED: _Meaning("XENTPM_TPM_BUSY", "The TPM stayed busy", "Call again in a minute."),
-    RC.NV_RATE: _Meaning("XENTPM_TPM_BUSY", "The TPM limits how often it is written", "Call again in a minute."),
+    RC.NV_RATE: _Meaning(
+        "XENTPM_TPM_BUSY", "The TPM limits how often it is written", "Call again in a minute."
+    ),
 }
 
 
@@ -132,7 +146,11 @@ def error_of(rc: int, command: str) -> TpmError:
     if meaning is None:
         return TpmError(
             "TPM2_{} failed with response code 0x{:x}".format(command, rc),
-            "`tpm2_rc_decode 0x{:x}` explains the code; report it with the output of `xentpm --status`.".format(rc),
+            "`tpm2_rc_decode 0x{:x}` explains the code; report it with the output of `xentpm --status`.".format(
+                rc
+            ),
             rc=rc,
         )
-    return TpmError("{} (TPM2_{}: 0x{:x})".format(meaning.message, command, rc), meaning.hint, meaning.code, rc)
+    return TpmError(
+        "{} (TPM2_{}: 0x{:x})".format(meaning.message, command, rc), meaning.hint, meaning.code, rc
+    )

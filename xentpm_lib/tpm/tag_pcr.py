@@ -20,10 +20,10 @@ __all__ = ["TagPcr", "tag_measurement"]
 
 
 class TagPcr(NamedTuple):
-    """PCR ``index`` (0 to 23) of every active bank."""
+    """PCR ``pcr`` (0 to 23) of every active bank."""
 
     esys: Esys
-    index: int
+    pcr: int
 
     def is_behind(self, tag: Optional[bytes]) -> bool:
         """Whether the PCR says anything but ``tag`` (None: no tag), so that a reboot is required."""
@@ -44,19 +44,21 @@ class TagPcr(NamedTuple):
             return False
         if any(value.strip(b"\x00") and value.strip(b"\xff") for value in values.values()):
             raise TpmError(
-                "PCR {} holds something else than the asset tag".format(self.index),
+                "PCR {} holds something else than the asset tag".format(self.pcr),
                 "After a change of the tag: restart the host. Else another program uses this PCR: "
                 "choose a free one with asset_tag_pcr in the config.",
                 "XENTPM_TAG_PCR",
             )
-        digests = b"".join(pack_u16(hash_by_name(bank).tpm_id) + tag_measurement(tag, bank) for bank in values)
+        digests = b"".join(
+            pack_u16(hash_by_name(bank).tpm_id) + tag_measurement(tag, bank) for bank in values
+        )
         inputs = [Input("TPML_DIGEST_VALUES", pack_u32(len(values)) + digests)]
-        self.esys.command("PCR_Extend", [self.index], [PASSWORD], inputs)
+        self.esys.command("PCR_Extend", [self.pcr], [PASSWORD], inputs)
         return True
 
     def _values(self) -> Dict[str, bytes]:
-        selection = PcrSelection(tuple((bank, (self.index,)) for bank in active_banks(self.esys)))
-        return {bank: values[self.index] for bank, values in read_pcrs(self.esys, selection).items()}
+        selection = PcrSelection(tuple((bank, (self.pcr,)) for bank in active_banks(self.esys)))
+        return {bank: values[self.pcr] for bank, values in read_pcrs(self.esys, selection).items()}
 
 
 def tag_measurement(tag: bytes, bank: str) -> bytes:
@@ -65,4 +67,6 @@ def tag_measurement(tag: bytes, bank: str) -> bytes:
 
 
 def _extended(tag: bytes, values: Dict[str, bytes]) -> Dict[str, bytes]:
-    return {bank: extend(bank, bytes(len(value)), tag_measurement(tag, bank)) for bank, value in values.items()}
+    return {
+        bank: extend(bank, bytes(len(value)), tag_measurement(tag, bank)) for bank, value in values.items()
+    }

@@ -1,0 +1,83 @@
+"""The checks of the preparation check that need the files of dom0 only."""
+
+from typing import Iterator, List, Tuple
+
+from xentpm_lib import __version__
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.host.dom0 import Dom0
+from xentpm_lib.host.paths import Paths
+from xentpm_lib.host.status import FAILED, OK, UNKNOWN, WARNING, Check
+
+__all__ = ["dom0_checks"]
+
+
+def dom0_checks(paths: Paths) -> Iterator[Check]:
+    """One check after the other."""
+    dom0 = Dom0(paths)
+    for check in (_identifiers, _boot_mode, _secure_boot, _event_log, _aes_ni, _smx):
+        yield check(dom0)
+    yield Check("pack_version", "xentpm", OK, __version__)
+
+
+def _identifiers(dom0: Dom0) -> Check:
+    title = "Host identifiers"
+    try:
+        seen = "host {}, system {}".format(dom0.host_uuid, dom0.system_uuid)
+    except XenTpmError as error:
+        return Check("identifiers", title, FAILED, error.message, error.hint)
+    return Check("identifiers", title, OK, seen)
+
+
+def _boot_mode(dom0: Dom0) -> Check:
+    if dom0.is_uefi():
+        return Check("boot_mode", "Boot mode", OK, "UEFI")
+    advice = (
+        "Measured boot of a legacy host needs a dynamic launch (TXT and tboot); UEFI is simpler to measure."
+    )
+    return Check("boot_mode", "Boot mode", WARNING, "legacy BIOS", advice)
+
+
+def _secure_boot(dom0: Dom0) -> Check:
+    title, state = "Secure Boot", dom0.secure_boot()
+    if state is None:
+        return Check("secure_boot", title, UNKNOWN if dom0.is_uefi() else OK, "the firmware does not tell")
+    return Check("secure_boot", title, OK, "on" if state else "off")
+
+
+def _event_log(dom0: Dom0) -> Check:
+    title = "Firmware event log"
+    try:
+        log = dom0.event_log()
+    except XenTpmError as error:
+        return Check("event_log", title, WARNING, error.message, error.hint)
+    if log is None:
+        return Check("event_log", title, OK, "none, as in most Xen hosts; quotes are complete without it")
+    return Check("event_log", title, OK, "{} bytes".format(len(log)))
+
+
+def _aes_ni(dom0: Dom0) -> Check:
+    return _cpu_flag(
+        dom0, "aes_ni", "AES-NI", "aes", "Enable AES-NI in the BIOS: encryption is slow without it."
+    )
+
+
+def _smx(dom0: Dom0) -> Check:
+    return _cpu_flag(
+        dom0,
+        "smx",
+        "SMX (Intel TXT)",
+        "smx",
+        "Only a dynamic launch needs it: enable Intel TXT in the BIOS if you want one.",
+    )
+
+
+def _cpu_flag(dom0: Dom0, name: str, title: str, flag: str, advice: str) -> Check:
+    flags = dom0.cpu_flags()
+    state, seen = _flag_state(flags, flag)
+    return Check(name, title, state, seen, "" if state == OK else advice)
+
+
+def _flag_state(flags: List[str], flag: str) -> Tuple[str, str]:
+    if not flags:
+        return UNKNOWN, "the processor's flags cannot be read"
+    return (OK, "yes") if flag in flags else (WARNING, "not offered by the processor or switched off")

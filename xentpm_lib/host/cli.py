@@ -1,0 +1,155 @@
+"""The command line ``xentpm``: the options of the closed pack's tool, and ours.
+
+stdout is the result, stderr everything else. Exit status: 0 good, 1 error, 2 usage; the one exception is
+``--is_tpm_owned``, which is 1 when the TPM is owned and 0 when it is not, as it always was.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+
+from xentpm_lib import __version__
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.host import actions
+from xentpm_lib.host.config import Config
+from xentpm_lib.host.host import Host
+from xentpm_lib.host.paths import CONFIG, Paths
+
+__all__ = ["main"]
+
+
+class _Option(NamedTuple):
+    """``value``: the name of the option's value in the help, None where it takes none."""
+
+    name: str
+    action: Callable[[Host, str], actions.Outcome]
+    help: str
+    value: Optional[str] = None
+
+
+_OPTIONS = (
+    _Option(
+        "status", actions.status, "show whether this host is ready to be attested, and what to do if not"
+    ),
+    _Option(
+        "is_tpm_owned",
+        actions.is_tpm_owned,
+        "exit with 1 if the TPM is owned by this host, with 0 if it is not",
+    ),
+    _Option("take_ownership", actions.take_ownership, "set the owner and lockout password of a free TPM"),
+    _Option("get_ekey", actions.get_ekey, "print the endorsement key (PEM)"),
+    _Option(
+        "get_ekcert",
+        actions.get_ekcert,
+        "print the endorsement certificate (base64 DER; nothing if there is none)",
+    ),
+    _Option(
+        "gen_aik",
+        actions.gen_aik,
+        "make the attestation key if there is none; print its Name",
+        "[CERTIFICATE]",
+    ),
+    _Option("get_aik_pem", actions.get_aik_pem, "print the attestation key (PEM)"),
+    _Option("get_aik_tcpa", actions.get_aik_tcpa, "print the attestation key (base64 TPM2B_PUBLIC)"),
+    _Option(
+        "tpm_challenge",
+        actions.tpm_challenge,
+        "answer a challenge (base64); print the secret (base64)",
+        "CHALLENGE",
+    ),
+    _Option(
+        "tpm_quote",
+        actions.tpm_quote,
+        "print quote evidence (JSON) for a nonce (base64, 16 to 64 bytes)",
+        "NONCE",
+    ),
+    _Option(
+        "tpm_set_asset_tag",
+        actions.set_asset_tag,
+        "set the asset tag (hex or base64 of 20, 32 or 48 bytes)",
+        "TAG",
+    ),
+    _Option("tpm_clear_asset_tag", actions.clear_asset_tag, "remove the asset tag"),
+    _Option("tpm_get_asset_tag", actions.get_asset_tag, "print the asset tag (hex)"),
+    _Option(
+        "rotate_ak",
+        actions.rotate_ak,
+        "replace the attestation key for good; every verifier has to enrol this host again",
+    ),
+    _Option(
+        "boot",
+        actions.boot,
+        "what the boot-time unit runs: take a free TPM, make the keys, extend the asset tag",
+    ),
+)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command line (default: this process's) and return its exit status."""
+    options = _parser().parse_args([_underscored(word) for word in (sys.argv[1:] if argv is None else argv)])
+    chosen = [option for option in _OPTIONS if getattr(options, option.name) is not None]
+    try:
+        return _run(chosen[0], options)
+    except XenTpmError as error:
+        print("xentpm: {}".format(error.message), file=sys.stderr)
+        if error.hint:
+            print("hint: {}".format(error.hint), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("xentpm: interrupted; nothing is left half done", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(option: _Option, options: argparse.Namespace) -> int:
+    paths = Paths.of_config(options.config)
+    if option.action is actions.status:
+        host = Host(paths, Config(owner_auth=b""))  # the status tells what is wrong with the configuration
+    else:
+        host = Host.at(paths)
+    for warning in host.config.warnings:
+        print("xentpm: warning: {}".format(warning), file=sys.stderr)
+    outcome = option.action(host, getattr(options, option.name))
+    print(outcome.to_json() if options.json else outcome.text, flush=True)
+    return outcome.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xentpm",
+        description="The TPM of this host: keys, evidence and asset tag.",
+        epilog="Options may be written with - or _. One line on stderr tells an error, the next how to mend it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version="xentpm {}".format(__version__))
+    parser.add_argument(
+        "--config", metavar="PATH", default="/" + CONFIG, help="configuration file (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    group = parser.add_mutually_exclusive_group(required=True)
+    for option in _OPTIONS:
+        group.add_argument("--" + option.name, help=option.help, **_style(option.value))
+    return parser
+
+
+def _style(value: Optional[str]) -> Dict[str, Any]:
+    if value is None:
+        return {"action": "store_const", "const": ""}
+    if value.startswith("["):
+        return {"nargs": "?", "const": "", "metavar": value.strip("[]")}
+    return {"metavar": value}
+
+
+def _underscored(word: str) -> str:
+    """``--get-aik-pem`` as ``--get_aik_pem``; only the option's name, never its value."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    return "--" + name.replace("-", "_") + equals + value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

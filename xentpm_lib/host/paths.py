@@ -1,0 +1,46 @@
+"""Where a dom0 keeps what the project reads and writes, below one root."""
+
+import os
+from typing import NamedTuple
+
+__all__ = ["CONFIG", "Paths"]
+
+CONFIG = "opt/xensource/tpm/config"
+_PLUGIN = "etc/xapi.d/plugins/tpm"
+
+
+class Paths(NamedTuple):
+    """The files of the dom0 whose ``/`` is ``root``, with its configuration at ``config``."""
+
+    root: str
+    config: str
+
+    @classmethod
+    def of_plugin(cls, plugin: str) -> "Paths":
+        """Of the dom0 that ``plugin`` is installed in: its path ends with ``etc/xapi.d/plugins/tpm``, or root is ``/``."""
+        root = _without(os.path.abspath(plugin), _PLUGIN)
+        return cls(root, os.path.join(root, CONFIG))
+
+    @classmethod
+    def of_config(cls, config: str) -> "Paths":
+        """Of the dom0 that ``config`` belongs to: a path that ends otherwise than the usual one belongs to ``/``."""
+        path = os.path.abspath(config)
+        return cls(_without(path, CONFIG), path)
+
+    def at(self, relative: str) -> str:
+        """The path of ``relative`` below the root."""
+        return os.path.join(self.root, relative)
+
+    @property
+    def lock(self) -> str:
+        """One lock for all processes that use this dom0's TPM."""
+        return self.at("run/lock/xentpm.lock")
+
+    @property
+    def state(self) -> str:
+        """The folder of what has to survive a restart."""
+        return self.at("var/lib/xentpm")
+
+
+def _without(path: str, ending: str) -> str:
+    return path[: -len(ending)] if path.endswith("/" + ending) else "/"
