@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 
-# The Python to make the virtual environment with: 3.10 or newer; for test-dom0 any from 3.6.
+# The Python to make the virtual environment with: 3.10 or newer. For test-dom0 any from 3.6, by path, or by release
+# (3.6), which is looked for in PATH and pyenv.
 PYTHON ?= python3
 # Arguments for pytest, for instance: make test ARGS='-k quote -x'
 ARGS ?=
@@ -38,8 +39,9 @@ demo: setup ## two simulated hosts, real quotes of software TPMs, through XAPI's
 test: setup ## all tests, with the coverage that each layer must have
 	@scripts/test.sh $(VENV_PYTHON) $(ARGS)
 
-test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=python3.6
+test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=3.6
 	@python='$(PYTHON)'; \
+	if [[ "$$python" =~ ^[0-9.]+$$ ]]; then python=$$(scripts/find-python.sh "$$python"); fi; \
 	found=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	venv=.venv-$$found$(if $(PYTSS),-pytss$(PYTSS)); \
 	scripts/setup.sh "$$venv" "$$python" '$(PYTSS)'; \

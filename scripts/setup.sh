@@ -60,8 +60,8 @@ have_system() {
 
 install_system() {
     local missing="apt-get install ${PACKAGES[*]}"
-    command -v apt-get >/dev/null || fail "system packages are missing; on Debian they are: $missing"
-    [ "$(id -u)" = 0 ] || fail "system packages are missing; run as root, or type: sudo $missing"
+    command -v apt-get >/dev/null || fail "system packages are missing; Debian's names for them: ${PACKAGES[*]}"
+    [ "$(id -u)" = 0 ] || fail "system packages are missing; run this as root, or type: sudo $missing"
     say "installing system packages (log: $log)"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q -o DPkg::Lock::Timeout=300 update >>"$log" 2>&1 </dev/null 9>&- ||
@@ -74,10 +74,10 @@ install_system() {
 
 # A plugin's first line is `#!<venv>/bin/python -I`: the kernel splits it at white space and cuts a long one.
 # Such a checkout gets its environment in the user's cache, and VENV is a link to it.
-make_place() {
+place=$venv
+choose_place() {
     rm -rf "$venv"
     if [[ "$PWD" =~ [[:space:]] ]] || [ "${#PWD}" -gt 90 ]; then
-        local place
         place=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/xentpm/$(pwd -P | sha256sum | cut -c1-16)$venv
         rm -rf "$place"
         mkdir -p "$place"
@@ -85,7 +85,7 @@ make_place() {
     fi
 }
 
-pip_install() { "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" >>"$log" 2>&1; }
+pip_install() { "$place/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" >>"$log" 2>&1; }
 
 install_requirements() {
     local name=$1 wanted=$2
@@ -103,8 +103,8 @@ make_venv() {
         wanted=requirements/py36.txt name=py36-
     fi
     say "making $venv with $python (a minute or less; log: $log)"
-    make_place
-    "$python" -m venv "$venv" >>"$log" 2>&1 || fail "$python could not make a virtual environment"
+    choose_place
+    "$python" -m venv "$place" >>"$log" 2>&1 || fail "$python could not make a virtual environment"
     if [ -n "$name" ]; then # the pip that comes with 3.6 knows no current wheels
         pip_install pip==21.3.1 || fail "pip could not update itself"
     fi
@@ -115,7 +115,7 @@ make_venv() {
     install_requirements "$name" "$wanted" || fail "pip could not install the requirements of $venv"
     # setuptools would run code at every start of this Python, plugins included.
     rm -f "$venv"/lib/python*/site-packages/distutils-precedence.pth
-    [ "$venv" != .venv ] || "$venv/bin/python" scripts/plugin_coverage.py install >>"$log" 2>&1 ||
+    [ "$venv" != .venv ] || "$place/bin/python" scripts/plugin_coverage.py install >>"$log" 2>&1 ||
         fail "could not install the coverage hook"
 }
 
