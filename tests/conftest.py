@@ -6,6 +6,8 @@ import sys
 # tpm2-tss prints warnings of its own on stderr, also about what the tests do on purpose.
 os.environ.setdefault("TSS2_LOG", "all+none")
 
+pytest_plugins = ["support.dom0_fixtures"]
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

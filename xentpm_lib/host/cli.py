@@ -7,7 +7,7 @@ stdout is the result, stderr everything else. Exit status: 0 good, 1 error, 2 us
 import argparse
 import os
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Sequence
 
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
@@ -87,8 +87,14 @@ _OPTIONS = (
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command line (default: this process's) and return its exit status."""
-    options = _parser().parse_args([_underscored(word) for word in (sys.argv[1:] if argv is None else argv)])
+    parser = _parser()
+    words = [_underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
+    options, unknown = parser.parse_known_args(words)
     chosen = [option for option in _OPTIONS if getattr(options, option.name) is not None]
+    if unknown:
+        parser.error("there is no option {}".format(ascii(unknown[0])))
+    if len(chosen) != 1:
+        parser.error("one option that says what to do is needed, got {}".format(len(chosen)))
     try:
         return _run(chosen[0], options)
     except XenTpmError as error:
@@ -102,6 +108,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in the same two lines as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong and end with 2."""
+        print("xentpm: {}\nhint: xentpm --help lists the options".format(message), file=sys.stderr)
+        sys.exit(2)
 
 
 def _run(option: _Option, options: argparse.Namespace) -> int:
@@ -118,8 +133,9 @@ def _run(option: _Option, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="xentpm",
+        usage="xentpm [--config PATH] [--json] OPTION",
         description="The TPM of this host: keys, evidence and asset tag.",
         epilog="Options may be written with - or _. One line on stderr tells an error, the next how to mend it.",
         allow_abbrev=False,
@@ -129,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config", metavar="PATH", default="/" + CONFIG, help="configuration file (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    group = parser.add_mutually_exclusive_group(required=True)
+    group = parser.add_argument_group("what to do, one of")
     for option in _OPTIONS:
         group.add_argument("--" + option.name, help=option.help, **_style(option.value))
     return parser
