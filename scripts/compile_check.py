@@ -27,7 +27,7 @@ def main() -> int:
         try:
             with open(path, encoding="utf-8") as file:
                 compile(file.read(), path, "exec")
-        except (SyntaxError, UnicodeDecodeError) as error:
+        except (OSError, SyntaxError, UnicodeDecodeError) as error:
             bad += 1
             print("{}:{}: {}".format(path, getattr(error, "lineno", "?"), error))
     print("Python {}.{} compiled {} files, {} of them with errors".format(*sys.version_info[:2], count, bad))

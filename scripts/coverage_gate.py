@@ -34,7 +34,7 @@ def count_layer(files: Dict[str, Any], layer: str) -> Count:
         if name.replace(os.sep, "/").split("xentpm_lib/")[-1].startswith(layer + "/"):
             one = report["summary"]
             values = ("num_statements", "covered_lines", "num_branches", "covered_branches")
-            total = Count(*(old + int(one[key]) for old, key in zip(total, values)))
+            total = Count(*(old + int(one.get(key, 0)) for old, key in zip(total, values)))
     return total
 
 
@@ -53,7 +53,11 @@ def judge(files: Dict[str, Any]) -> Tuple[List[str], bool]:
 def main() -> int:
     """Exit status 0 when every layer is high enough, 1 when not."""
     with open(sys.argv[1]) as file:
-        lines, good = judge(json.load(file)["files"])
+        report = json.load(file)
+    if not report["meta"]["branch_coverage"]:
+        print("coverage: no branches were measured")
+        return 1
+    lines, good = judge(report["files"])
     print("\n".join(lines))
     return 0 if good else 1
 
