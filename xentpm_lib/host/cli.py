@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="xentpm",
         usage="xentpm [--config PATH] [--json] OPTION",
         description="The TPM of this host: keys, evidence and asset tag.",
-        epilog="Options may be written with - or _. One line on stderr tells an error, the next how to mend it.",
+        epilog="Options may be written with - or _. An error is one line on stderr, its remedy the next.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version="xentpm {}".format(__version__))

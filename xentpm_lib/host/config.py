@@ -26,7 +26,7 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class Config(NamedTuple):
-    """``owner_auth``: 20 bytes; ``asset_tag_pcr``: one of `TAG_PCRS` or None for off; ``warnings``: sentences."""
+    """``owner_auth``: 20 bytes; ``asset_tag_pcr``: of `TAG_PCRS`, None for off; ``warnings``: sentences."""
 
     owner_auth: bytes
     tcti: str = DEFAULT_TCTI

@@ -1,7 +1,7 @@
 """XAPI's calling convention for plugins: one call in ``argv``, one XML-RPC response on stdout, exit status 0.
 
 In a dom0 its own ``XenAPIPlugin`` module does the transport; where that cannot be imported ours does, by
-the same contract (CONTRACT.md §1). Every call is one syslog line: function, outcome, milliseconds, no values.
+the same contract (docs/plugin-api.md). Every call is one syslog line: function, outcome, milliseconds.
 """
 
 import os
@@ -43,7 +43,7 @@ def run_plugin(functions: Dict[str, Function], plugin: str) -> None:
 
 
 def error_description(error: BaseException) -> List[str]:
-    """XAPI's ``ErrorDescription`` for an error: code, message, hint and the mark of this process in the log."""
+    """XAPI's ``ErrorDescription``: code, message, hint and the mark that finds this process in the log."""
     mark = "xentpm[{}]".format(os.getpid())
     if isinstance(error, XenTpmError):
         return [error.code, _ascii(error.message), _ascii(error.hint), mark]

@@ -41,7 +41,7 @@ Arguments = Dict[str, str]
 
 
 def get_identity(host: Host, arguments: Arguments) -> str:
-    """``tpm_get_attestation_identity``: the identity XML of CONTRACT.md §2 and docs/evidence-format.md.
+    """``tpm_get_attestation_identity``: the identity XML of docs/evidence-format.md.
 
     Raises:
         XenTpmError: codes in docs/plugin-api.md, here and in every function below.

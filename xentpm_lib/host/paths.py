@@ -17,13 +17,13 @@ class Paths(NamedTuple):
 
     @classmethod
     def of_plugin(cls, plugin: str) -> "Paths":
-        """Of the dom0 that ``plugin`` is installed in: its path ends with ``etc/xapi.d/plugins/tpm``, or root is ``/``."""
+        """Of the dom0 whose ``etc/xapi.d/plugins/tpm`` is ``plugin``; for another path that is ``/``."""
         root = _without(os.path.abspath(plugin), _PLUGIN)
         return cls(root, os.path.join(root, CONFIG))
 
     @classmethod
     def of_config(cls, config: str) -> "Paths":
-        """Of the dom0 that ``config`` belongs to: a path that ends otherwise than the usual one belongs to ``/``."""
+        """Of the dom0 whose ``opt/xensource/tpm/config`` is ``config``; for another path that is ``/``."""
         path = os.path.abspath(config)
         return cls(_without(path, CONFIG), path)
 

@@ -13,7 +13,7 @@ _MARKS = {OK: "ok", WARNING: "WARNING", FAILED: "FAILED", UNKNOWN: "unknown"}
 
 
 class Check(NamedTuple):
-    """One check. ``name``: stable, for programs; ``seen``: what was found; ``advice``: how to mend it, empty when ok."""
+    """``name``: stable, for programs; ``seen``: what was found; ``advice``: how to mend it, often empty."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class Status(NamedTuple):
         return next(state for state in _WORST_FIRST if state in states)
 
     def to_json(self) -> str:
-        """For programs: ``{"version": 1, "state": …, "checks": [{name, title, state, seen, advice}, …]}``."""
+        """``{"version": 1, "state": …, "checks": [{name, title, state, seen, advice}, …]}``."""
         checks = [dict(check._asdict()) for check in self.checks]
         return json.dumps({"version": 1, "state": self.state, "checks": checks})
 
@@ -50,7 +50,7 @@ class Status(NamedTuple):
 
 
 def status_of(paths: Paths) -> Status:
-    """Check the host with these paths. What cannot be found out is ``unknown``; nothing is raised or changed."""
+    """Check a host. What cannot be found out is ``unknown``; nothing is raised or changed."""
     from xentpm_lib.host.checks import dom0_checks
     from xentpm_lib.host.tpm_checks import config_and_tpm_checks
 

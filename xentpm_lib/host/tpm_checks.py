@@ -33,7 +33,7 @@ class _Seen(NamedTuple):
 
 
 def config_and_tpm_checks(paths: Paths) -> Iterator[Check]:
-    """The configuration's check, then the TPM's; without a configuration the TPM is looked for at its usual place."""
+    """The configuration's check, then the TPM's, with a bad configuration at the TPM's usual place."""
     try:
         config = load_config(paths.config)
     except XenTpmError as error:

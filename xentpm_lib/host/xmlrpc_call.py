@@ -1,6 +1,6 @@
 """The little of XML-RPC that XAPI and its plugins speak, without the 25 ms import of ``xmlrpc.client``.
 
-Spec: XML-RPC (2003); what XAPI writes is in CONTRACT.md §1: values may lack the ``<string>`` tag.
+Spec: XML-RPC (2003); what XAPI writes is in docs/plugin-api.md: values may lack the ``<string>`` tag.
 """
 
 from typing import Any, Dict, List, NamedTuple, Tuple
@@ -70,8 +70,8 @@ def failure(description: List[str]) -> bytes:
 def _response(members: List[Tuple[str, str]]) -> bytes:
     text = "".join("<member><name>{}</name><value>{}</value></member>".format(*member) for member in members)
     return (
-        "<?xml version='1.0'?>\n<methodResponse><params><param><value><struct>{}</struct></value></param></params>"
-        "</methodResponse>\n".format(text)
+        "<?xml version='1.0'?>\n<methodResponse><params><param><value><struct>{}</struct></value></param>"
+        "</params></methodResponse>\n".format(text)
     ).encode("ascii", "xmlcharrefreplace")
 
 

@@ -53,7 +53,7 @@ class AssetTag(NamedTuple):
         """Make ``tag`` (20, 32 or 48 bytes) the asset tag; when this is cut short, the next call finishes it.
 
         Raises:
-            TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_SPACE``, ``XENTPM_NV_FOREIGN``; the earlier tag is kept.
+            TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_SPACE``, ``XENTPM_NV_FOREIGN``; the old tag is kept.
         """
         resource = self._current()
         use_owner_auth(self.esys, self.owner_auth)
@@ -118,7 +118,7 @@ class AssetTag(NamedTuple):
         self.esys.command("NV_Write", [OWNER, handle], [PASSWORD], [sized("TPM2B_MAX_NV_BUFFER", tag), 0])
 
     def _restore(self, old: Optional[bytes]) -> None:
-        """Undo after a refusal by the TPM. What cannot be undone now stays in the journal for the next call."""
+        """Undo after a refusal by the TPM. What cannot be undone now is left to the next call."""
         if old is not None:
             self.journal.write(_PENDING, old)
             self._make_it(old)

@@ -68,7 +68,7 @@ def _tcti(binding: Binding, conf: str) -> Iterator[Any]:
 def _no_tpm(reason: str) -> TpmError:
     return TpmError(
         "There is no TPM on this machine or it is not enabled in the BIOS ({})".format(reason),
-        "Enable the TPM 2.0 in the BIOS and restart the host; a TPM at another place is set with tcti= in the config.",
+        "Enable the TPM 2.0 in the BIOS and restart the host. tcti= in the config names another TPM.",
         "XENTPM_NO_TPM",
     )
 

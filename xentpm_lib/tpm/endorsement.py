@@ -113,7 +113,7 @@ def _read_certificate(esys: Esys, index: int) -> Optional[bytes]:
     except TpmError as error:
         raise XenTpmError(
             "XenServer could not read TPM certificate: {}".format(error),
-            "`tpm2_getekcertificate` shows what the TPM holds; report it with the output of `xentpm --status`.",
+            "`tpm2_getekcertificate` shows what the TPM holds; report it with what `xentpm --status` says.",
             "XENTPM_CERTIFICATE",
         ) from error
     return None if data is None else _trim(data)
@@ -125,6 +125,6 @@ def _trim(data: bytes) -> bytes:
     except FormatError as error:
         raise XenTpmError(
             "XenServer could not parse TPM certificate: {}".format(error),
-            "The TPM's maker may offer a firmware update that mends it; the EK can be pinned by its public key instead.",
+            "Ask the TPM's maker for a firmware update, or have the verifier pin the EK by its public key.",
             "XENTPM_CERTIFICATE",
         ) from error

@@ -25,6 +25,7 @@ _NO_SESSIONS = (NONE, NONE, NONE)
 _TRIES = 8
 _FIRST_PAUSE_S = 0.02
 _BUFFER_BYTES = 8192
+_INTEGERS = ("ESYS_TR", "UINT32", "TPMI_YES_NO")
 
 
 class Input(NamedTuple):
@@ -69,7 +70,7 @@ class Esys:
         inputs: Sequence[Argument],
         outputs: Sequence[str] = (),
     ) -> Tuple[Any, ...]:
-        """Run TPM2_``name`` and return its outputs: bytes, or an int for ``ESYS_TR``, ``UINT32`` and ``TPMI_YES_NO``.
+        """Run TPM2_``name`` and return its outputs: ints for the kinds of `_INTEGERS`, else bytes.
 
         An output type of ``""`` is not fetched. A busy TPM is asked again, with growing pauses.
 
@@ -196,10 +197,10 @@ class Esys:
     def _slot(self, kind: str) -> Any:
         if not kind:
             return self._ffi.NULL
-        return self._ffi.new(kind + (" *" if kind in ("ESYS_TR", "UINT32", "TPMI_YES_NO") else " **"))
+        return self._ffi.new(kind + (" *" if kind in _INTEGERS else " **"))
 
     def _output(self, kind: str, slot: Any) -> Union[bytes, int]:
-        if kind in ("ESYS_TR", "UINT32", "TPMI_YES_NO"):
+        if kind in _INTEGERS:
             return int(slot[0])
         buffer, offset = self._ffi.new("uint8_t[]", _BUFFER_BYTES), self._ffi.new("size_t *")
         rc = getattr(self._lib, "Tss2_MU_{}_Marshal".format(kind))(slot[0], buffer, _BUFFER_BYTES, offset)

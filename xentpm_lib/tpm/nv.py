@@ -18,7 +18,7 @@ _USUAL_CHUNK_BYTES = 1024
 
 
 def read_index(esys: Esys, index: int) -> Optional[bytes]:
-    """The content of an NV index that can be read with its own empty password; None where it is absent or unwritten.
+    """The content of an NV index whose own password is empty; None where it is absent or unwritten.
 
     Raises:
         TpmError: ``XENTPM_TPM_ERROR`` for an index over 16,384 bytes, or as the TPM answers.

@@ -26,7 +26,7 @@ KEYS_OWN_SCHEME = Input("TPMT_SIG_SCHEME", b"\x00\x10")  # TPM_ALG_NULL
 
 
 class Quote(NamedTuple):
-    """``attest``: marshalled TPMS_ATTEST; ``signature``: marshalled TPMT_SIGNATURE; ``values``: what was signed."""
+    """``attest``: TPMS_ATTEST; ``signature``: TPMT_SIGNATURE; ``values``: what was signed."""
 
     attest: bytes
     signature: bytes
@@ -41,7 +41,7 @@ def make_quote(esys: Esys, key: LoadedKey, nonce: bytes, selection: Optional[Pcr
 
     Raises:
         UsageError: a bank of the selection is not active.
-        TpmError: ``XENTPM_NO_BANK``; ``XENTPM_PCRS_CHANGE`` when the PCRs do not hold still; ``XENTPM_FOREIGN_KEY``.
+        TpmError: ``XENTPM_NO_BANK``, ``XENTPM_FOREIGN_KEY``, ``XENTPM_PCRS_CHANGE``.
     """
     for _ in range(_TRIES):
         values = read_pcrs(esys, selection) if selection else _read_strongest_bank(esys)
@@ -90,7 +90,7 @@ def read_pcrs(esys: Esys, selection: PcrSelection, known: Optional[PcrValues] = 
 
 
 def _read_strongest_bank(esys: Esys) -> PcrValues:
-    """All PCRs of the strongest active bank: the first read asks for all banks and so finds out which it is."""
+    """All PCRs of the strongest active bank: the first read asks for all and so finds out which it is."""
     try:
         read = _read_some(esys, PcrSelection(tuple((bank, _ALL_PCRS) for bank in QUOTABLE_BANKS)))
     except TpmError as error:
@@ -165,6 +165,6 @@ def _require_endorsement_primary(attest: Attest, key: LoadedKey) -> None:
     if attest.qualified_signer != qualified_name(ENDORSEMENT_HIERARCHY, key.name):
         raise TpmError(
             "The key at the attestation key's handle is not a primary of the endorsement hierarchy",
-            "Other software put it there: remove it with tpm2_evictcontrol; the next call makes the right one.",
+            "Other software put it there: remove it with tpm2_evictcontrol; the next call makes ours.",
             "XENTPM_FOREIGN_KEY",
         )

@@ -86,7 +86,7 @@ _MEANINGS: Dict[int, _Meaning] = {
     RC.LOCKOUT: _Meaning(
         "XENTPM_LOCKED_OUT",
         "The TPM is locked after too many wrong passwords",
-        "Wait for its recovery time, or reset it with the lockout password: tpm2_dictionarylockout --clear-lockout",
+        "Wait, or reset it with the lockout password: tpm2_dictionarylockout --clear-lockout",
     ),
     RC.AUTH_FAIL: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),
     RC.BAD_AUTH: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),
@@ -146,7 +146,7 @@ def error_of(rc: int, command: str) -> TpmError:
     if meaning is None:
         return TpmError(
             "TPM2_{} failed with response code 0x{:x}".format(command, rc),
-            "`tpm2_rc_decode 0x{:x}` explains the code; report it with the output of `xentpm --status`.".format(
+            "`tpm2_rc_decode 0x{:x}` explains the code; report it with what `xentpm --status` says.".format(
                 rc
             ),
             rc=rc,

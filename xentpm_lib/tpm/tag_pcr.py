@@ -33,7 +33,7 @@ class TagPcr(NamedTuple):
         return values != _extended(tag, values)
 
     def extend_once(self, tag: bytes) -> bool:
-        """Extend the PCR by ``tag`` unless that was done since the TPM's reset; tells whether it was done now.
+        """Extend the PCR by ``tag`` unless that was done since the TPM's reset; tells whether it was now.
 
         Raises:
             TpmError: ``XENTPM_TAG_PCR`` when something else has extended the PCR;
