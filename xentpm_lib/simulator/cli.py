@@ -69,7 +69,7 @@ def _add_directory(command: argparse.ArgumentParser) -> None:
 def _add_up(command: argparse.ArgumentParser) -> None:
     command.add_argument("--hosts", type=_host_count, metavar="N", help=f"1 to {MAX_HOSTS} hosts (default 1)")
     command.add_argument("--txt", action="store_true", help="hosts that boot with a dynamic launch")
-    command.add_argument("--port", type=_port, default=0, metavar="P", help="the URL's port (default: a free one)")
+    command.add_argument("--port", type=_port, default=0, metavar="P", help="the URL's (default: a free one)")
     command.add_argument("--http", action="store_true", help="plain HTTP too, on loopback")
     command.add_argument(
         "--dir", type=Path, metavar="D", help="keep the hosts here (default: a private directory, removed)"
@@ -87,7 +87,9 @@ def _add_host(command: argparse.ArgumentParser) -> None:
     edit = actions.add_parser("edit", help="change what stands for a component, such as initrd")
     edit.add_argument("host", metavar="NAME", help="name or uuid")
     edit.add_argument("component", nargs="?", metavar="COMPONENT", help="leave out to see which there are")
-    edit.add_argument("--content", default="", metavar="TEXT", help="what to add (default: a line)")
+    change = edit.add_mutually_exclusive_group()
+    change.add_argument("--append", default="", metavar="TEXT", help="add this (default: a mark)")
+    change.add_argument("--content", default="", metavar="TEXT", help="replace it by this")
     edit.set_defaults(run=_edit)
     for name in host_commands.POWER_COMMANDS:
         button = actions.add_parser(name)
@@ -139,7 +141,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _edit(arguments: argparse.Namespace) -> int:
     with _client(arguments) as client:
-        print(host_commands.edit(client, arguments.host, arguments.component, arguments.content))
+        given = arguments.host, arguments.component, arguments.append, arguments.content
+        print(host_commands.edit(client, *given))
     return 0
 
 

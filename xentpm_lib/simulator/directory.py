@@ -52,6 +52,7 @@ class SimulatorDirectory:
         self.database = path / "database.json"
         self.certificate = path / "server.pem"
         self.key = path / "server.key"
+        self.ca = path / "ca"
         self.log = path / "simulator.log"
         self.running = path / "running.json"
         self._settings = path / "simulator.json"

@@ -25,8 +25,8 @@ Report = Callable[[str], None]
 class Factory(Protocol):
     """Makes and loads machines."""
 
-    def create(self, directory: Path, name: str, *, txt: bool, event_log: bool) -> Machine:
-        """A new machine in a directory of its own."""
+    def create(self, directory: Path, name: str, *, txt: bool, event_log: bool, ca_dir: Path) -> Machine:
+        """A new machine in a directory of its own, its TPM certified by the CA of ``ca_dir``."""
 
     def load(self, directory: Path) -> Machine:
         """The machine of a directory."""
@@ -63,7 +63,9 @@ def prepare(
 
     def make(name: str) -> Machine:
         shutil.rmtree(directory.host(name), ignore_errors=True)  # of a start that was interrupted
-        return factory.create(directory.host(name), name, txt=settings.txt, event_log=settings.event_log)
+        return factory.create(
+            directory.host(name), name, txt=settings.txt, event_log=settings.event_log, ca_dir=directory.ca
+        )
 
     directory.host("x").parent.mkdir(mode=0o700, exist_ok=True)
     made = _in_parallel(new, make, lambda name, done: report(f"{name} made ({done} of {len(new)})"))

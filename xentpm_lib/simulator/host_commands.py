@@ -41,17 +41,17 @@ def power(client: Client, command: str, named: str) -> str:
     """Press a button. Raises: UsageError, XapiError."""
     method, state = POWER_COMMANDS[command]
     host = _find(client, named)
-    client.call(method, host["ref"])
-    return f"{host['name']} {state}"
+    warning: str = client.call(method, host["ref"])
+    return f"{host['name']} {state}" + (f"\nwarning: {warning}" if warning else "")
 
 
-def edit(client: Client, named: str, component: str | None, content: str) -> str:
+def edit(client: Client, named: str, component: str | None, append: str = "", content: str = "") -> str:
     """Change what stands for a component; without one, tell which there are."""
     host = _find(client, named)
     if component is None:
         components: list[str] = client.call("simulator.host_components", host["ref"])
         return "\n".join(components)
-    client.call("simulator.host_edit", host["ref"], component, content)
+    client.call("simulator.host_edit", host["ref"], component, append, content)
     return f"{host['name']}: {component} changed; it is measured when the host boots"
 
 

@@ -59,7 +59,7 @@ class Pool:
                 "uuid": host.machine.uuid,
                 "ref": host.ref,
                 "name": host.machine.name,
-                "dir": str(host.machine.root),
+                "dir": str(host.machine.directory),
                 "tcti": host.machine.tcti,
             }
             for host in self.hosts
@@ -174,6 +174,8 @@ def _service(
         certificate = _host_certificate(directory, machine, number)
         hosts.append(Host(machine, f"127.0.0.{number}", certificate, store.host(machine.uuid)))
     store.save()
+    for warning in filter(None, (host.boot_warning() for host in hosts)):
+        _report(f"warning: {warning}")
     return hosts, Xapi(hosts, store, settings.username, settings.password, watch=watchdog)
 
 

@@ -199,7 +199,10 @@ def _file_content(path: str) -> str:
 
 
 def _host_operation(method: str) -> Callable[[Client, Params], None]:
-    return lambda client, params: client.call(method, _host_ref(client, params)) and None
+    def work(client: Client, params: Params) -> None:
+        client.call(method, _host_ref(client, params))
+
+    return work
 
 
 _COMMANDS = {

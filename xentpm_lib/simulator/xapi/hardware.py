@@ -19,6 +19,7 @@ SIMULATOR_ERROR = "SIMULATOR_ERROR"
 def hardware_methods(hosts: Hosts) -> list[Method]:
     """The methods, for the hosts of a pool."""
     host = (string("host"),)
+    change = (string("component"), string("append", ""), string("content", ""))
 
     def on(operation: Callable[[Host, Call], Value]) -> Handler:
         return lambda call: _told(operation, hosts.get(call.args[0]), call)
@@ -26,7 +27,7 @@ def hardware_methods(hosts: Hosts) -> list[Method]:
     return [
         Method("simulator.get_hosts", lambda call: [_description(item) for item in hosts.all()]),
         Method("simulator.host_components", on(_components), host),
-        Method("simulator.host_edit", on(_edit), (*host, string("component"), string("content", ""))),
+        Method("simulator.host_edit", on(_edit), (*host, *change)),
         Method("simulator.host_reboot", on(_power(_reboot)), host),
         Method("simulator.host_power_on", on(_power(_power_on)), host),
         Method("simulator.host_power_off", on(_power(_power_off)), host),
@@ -48,7 +49,7 @@ def _description(host: Host) -> Value:
         "uuid": machine.uuid,
         "ref": host.ref,
         "name": machine.name,
-        "dir": str(machine.root),
+        "dir": str(machine.directory),
         "tcti": machine.tcti,
         "live": host.live,
         "enabled": host.enabled,
@@ -60,9 +61,9 @@ def _components(host: Host, _call: Call) -> Value:
 
 
 def _edit(host: Host, call: Call) -> Value:
-    _ref, component, _content = call.args
+    _ref, component, append, content = call.args
     with host.lock:
-        host.machine.edit(component)
+        host.machine.edit(component, append=append or None, content=content or None)
     return ""
 
 
@@ -70,7 +71,7 @@ def _power(operation: Callable[[Host], None]) -> Callable[[Host, Call], Value]:
     def handler(host: Host, _call: Call) -> Value:
         with host.lock:
             operation(host)
-        return ""
+        return host.boot_warning()
 
     return handler
 

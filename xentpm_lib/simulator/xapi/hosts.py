@@ -61,6 +61,14 @@ class Host:
             self.booted, state.other_config, state.tags,
         )
 
+    def boot_warning(self) -> str:
+        """What the boot-time unit complained of, if it failed at the last boot; else empty."""
+        report = self.machine.boot_report
+        if report is None or report.exit_status == 0 or not self.live:
+            return ""
+        lines = report.stderr.strip().splitlines() or [f"exit status {report.exit_status}"]
+        return f"{self.machine.name}: the boot-time unit failed: {lines[0]}"
+
     def require_live(self) -> None:
         """Raises: XapiError HOST_OFFLINE."""
         if not self.live:

@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["PLUGINS_FOLDER", "Machine"]
+__all__ = ["PLUGINS_FOLDER", "BootReport", "Machine"]
 
 PLUGINS_FOLDER = Path("etc/xapi.d/plugins")
 """Where a host's plugins are, below its root."""
+
+
+class BootReport(Protocol):
+    """How a boot went."""
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of the boot-time unit."""
+
+    @property
+    def stderr(self) -> str:
+        """What the unit wrote on stderr."""
 
 
 class Machine(Protocol):
@@ -47,8 +59,16 @@ class Machine(Protocol):
     def replace_tpm(self) -> None:
         """Put another TPM in, as after a change of the main board."""
 
-    def edit(self, component: str) -> None:
-        """Change the file or setting that stands for a component."""
+    @property
+    def directory(self) -> Path:
+        """The directory that holds everything of the host."""
+
+    @property
+    def boot_report(self) -> BootReport | None:
+        """How the last boot went; None before the first."""
+
+    def edit(self, component: str, *, content: str | None = None, append: str | None = None) -> None:
+        """Replace, or extend, what stands for a component; without either, change it a little."""
 
     def components(self) -> Sequence[str]:
         """The names of what can be edited."""

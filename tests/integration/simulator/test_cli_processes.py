@@ -1,0 +1,255 @@
+"""``xentpm-sim`` as processes: ready, found from elsewhere, used, ended in every way. No TPM needed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import XenAPI
+from support import fake_machine
+from support.fake_machine import add_plugin
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = [sys.executable, fake_machine.__file__]
+Sim = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(directory: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "XDG_RUNTIME_DIR": str(directory),
+        "TMPDIR": str(directory),
+    }
+
+
+class Simulator:
+    """A simulator in a process of its own."""
+
+    def __init__(self, place: Path, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*PROGRAM, "up", "--json", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(place),
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        self.ready = json.loads(line)
+        self.directory = Path(self.ready["certificate"]).parent
+
+    def session(self) -> Any:
+        session = XenAPI.Session(self.ready["url"], ignore_ssl=True)
+        session.xenapi.login_with_password(self.ready["username"], self.ready["password"])
+        return session
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
+    started: list[Simulator] = []
+
+    def begin(*options: str) -> Simulator:
+        started.append(Simulator(tmp_path, *options))
+        return started[-1]
+
+    yield begin
+    for simulator in started:
+        if simulator.process.poll() is None:
+            simulator.end()
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> Sim:
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*PROGRAM, *arguments], capture_output=True, text=True, env=environment(tmp_path), timeout=60
+        )
+
+    return run
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_ready_line(start: Callable[..., Simulator]) -> None:
+    simulator = start("--hosts", "2")
+    ready = simulator.ready
+    assert list(ready) == ["url", "username", "password", "certificate", "hosts"]
+    assert ready["url"].startswith("https://127.0.0.1:")
+    assert [host["name"] for host in ready["hosts"]] == ["host1", "host2"]
+    for host in ready["hosts"]:
+        assert list(host) == ["uuid", "ref", "name", "dir", "tcti"]
+    session = simulator.session()
+    assert session.xenapi.host.get_all() == [host["ref"] for host in ready["hosts"]]
+    assert simulator.directory.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_clean_end(start: Callable[..., Simulator], number: int) -> None:
+    simulator = start("--http")
+    assert simulator.ready["url"].startswith("http://")
+    status, err = simulator.end(number)
+    assert status == 0 and "Traceback" not in err and err.endswith("stopped\n")
+    assert not simulator.directory.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_plugin_outlives_the_simulator(
+    start: Callable[..., Simulator], tmp_path: Path, number: int
+) -> None:
+    simulator = start()
+    script = f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 600; :\n"
+    add_plugin(Path(simulator.ready["hosts"][0]["dir"]) / "root", "slow", script)
+    session = simulator.session()
+    session.xenapi.Async.host.call_plugin(simulator.ready["hosts"][0]["ref"], "slow", "f", {})
+    wait_until((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    simulator.end(number)
+    wait_until(lambda: not _group_runs(pid))
+    wait_until(lambda: not simulator.directory.exists())
+
+
+def _group_runs(pid: int) -> bool:
+    """Whether a process of the group runs; one that waits to be reaped by init does not."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(group) == pid and state != "Z":
+            return True
+    return False
+
+
+def test_directory_is_reused(start: Callable[..., Simulator], sim: Sim, tmp_path: Path) -> None:
+    place = str(tmp_path / "pool")
+    first = start("--dir", place, "--hosts", "2")
+    session = first.session()
+    session.xenapi.host.add_tags(first.ready["hosts"][1]["ref"], "kept")
+    assert "runs in" in sim("up", "--dir", place).stderr
+    assert first.end()[0] == 0
+    second = start("--dir", place, "--hosts", "3")
+    assert second.ready["hosts"][:2] == first.ready["hosts"]
+    assert second.ready["password"] == first.ready["password"]
+    assert len(second.ready["hosts"]) == 3
+    session = second.session()
+    assert session.xenapi.host.get_tags(first.ready["hosts"][1]["ref"]) == ["kept"]
+    second.end(signal.SIGKILL)
+    third = start("--dir", place)
+    assert third.ready["hosts"] == second.ready["hosts"]
+    third.end()
+    fewer = sim("up", "--dir", place, "--hosts", "1")
+    assert (fewer.returncode, fewer.stdout) == (1, "")
+    assert fewer.stderr.splitlines()[0] == "xentpm-sim: this directory has 3 hosts, 1 are asked for"
+
+
+def test_from_another_terminal(start: Callable[..., Simulator], sim: Sim) -> None:
+    simulator = start("--hosts", "2")
+    uuid = simulator.ready["hosts"][1]["uuid"]
+    assert sim("xe", "host-list", "name-label=host2", "--minimal").stdout == uuid + "\n"
+    called = sim("xe", "host-call-plugin", f"uuid={uuid}", "plugin=tpm", "fn=f", "args:tag=x")
+    assert (called.returncode, called.stdout, called.stderr) == (0, "I am host2\n", "")
+    assert sim("host", "edit", "host1").stdout == "initrd\nkernel\n"
+    assert sim("host", "edit", uuid, "initrd").stdout.startswith("host2: initrd changed")
+    assert sim("host", "reboot", "host1").stdout == "host1 rebooted\n"
+    assert sim("host", "power-off", "host1").stdout == "host1 is off\n"
+    listed = sim("host", "list").stdout.splitlines()
+    assert [line.split()[2] for line in listed] == ["off", "on"]
+    assert [host["live"] for host in json.loads(sim("host", "list", "--json").stdout)] == [False, True]
+    off = sim("host", "reboot", "host1")
+    assert (off.returncode, off.stderr.splitlines()[0]) == (1, "xentpm-sim: the host is off")
+    assert sim("host", "power-on", "host1").stdout == "host1 is on\n"
+    assert sim("host", "replace-tpm", "host1").stdout == "host1 has another TPM\n"
+    unknown = sim("host", "reboot", "host9")
+    assert unknown.stderr == "xentpm-sim: there is no host host9\nhint: the hosts are: host1, host2\n"
+
+
+def test_none_and_several(start: Callable[..., Simulator], sim: Sim) -> None:
+    none = sim("host", "list")
+    assert none.returncode == 1
+    assert none.stderr == "xentpm-sim: no simulator is running\nhint: start one with: xentpm-sim up\n"
+    one, two = start(), start("--http")
+    several = sim("xe", "host-list")
+    assert several.returncode == 1 and "several simulators are running" in several.stderr
+    for simulator in (one, two):
+        host = simulator.ready["hosts"][0]["uuid"]
+        chosen = sim("xe", "--dir", str(simulator.directory), "host-list", "--minimal")
+        assert chosen.stdout == host + "\n"
+    gone = sim("host", "list", "--dir", "/no/such/place")
+    assert gone.returncode == 1 and "no simulator runs in" in gone.stderr
+
+
+def test_port(start: Callable[..., Simulator], sim: Sim) -> None:
+    simulator = start("--http")
+    port = simulator.ready["url"].rpartition(":")[2]
+    taken = sim("up", "--port", port, "--http")
+    assert taken.returncode == 1
+    assert taken.stderr.splitlines()[-2:] == [
+        f"xentpm-sim: port {port} is in use", "hint: leave out --port to get a free one",
+    ]
+    simulator.end()
+    again = start("--http", "--port", port)
+    assert again.ready["url"] == simulator.ready["url"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["up", "--hosts", "0"], ["up", "--hosts", "51"], ["up", "--port", "x"], ["up", "--port", "70000"],
+        ["host"], ["host", "explode"], ["host", "edit"], ["nothing"],
+    ],
+)
+def test_wrong_usage(sim: Sim, arguments: list[str]) -> None:
+    ended = sim(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "usage: xentpm-sim" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_directory_that_is_not_ours(sim: Sim, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/letter").touch()
+    ended = sim("up", "--dir", str(tmp_path / "docs"))
+    assert ended.returncode == 1 and "not empty" in ended.stderr
+    assert [entry.name for entry in (tmp_path / "docs").iterdir()] == ["letter"]
+
+
+def test_text_for_people(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+    )
+    assert process.stdout is not None
+    text = ""
+    while "Ctrl-C ends it." not in text:
+        line = process.stdout.readline()
+        assert line
+        text += line
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    for word in ("https://127.0.0.1:", "password", "host1", "xentpm-sim xe host-call-plugin"):
+        assert word in text
+
+
+def test_log_holds_no_secrets(start: Callable[..., Simulator], tmp_path: Path) -> None:
+    simulator = start("--dir", str(tmp_path / "pool"))
+    session = simulator.session()
+    host = simulator.ready["hosts"][0]["ref"]
+    session.xenapi.host.call_plugin(host, "tpm", "f", {"tag": "SECRET-VALUE"})
+    simulator.end()
+    log = (tmp_path / "pool/simulator.log").read_text()
+    assert "host.call_plugin ok" in log
+    for secret in ("SECRET-VALUE", "OpaqueRef", simulator.ready["password"]):
+        assert secret not in log
