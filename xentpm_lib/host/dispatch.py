@@ -38,8 +38,8 @@ def run_plugin(functions: Dict[str, Function], plugin: str) -> None:
     dom0_module = _dom0_module()
     if dom0_module is not None and len(sys.argv) == 2:
         return _run_by_dom0(dom0_module, table)
+    sys.stdout.buffer.write(_respond(table, sys.argv[1:]))
     sys.stdout.flush()
-    os.write(sys.stdout.fileno(), _respond(table, sys.argv[1:]))
 
 
 def error_description(error: BaseException) -> List[str]:

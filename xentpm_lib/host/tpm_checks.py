@@ -29,7 +29,7 @@ class _Seen(NamedTuple):
     tpm: HostTpm
     properties: Properties
     banks: Tuple[str, ...]
-    owned: bool
+    config_is_good: bool
 
 
 def config_and_tpm_checks(paths: Paths) -> Iterator[Check]:
@@ -61,8 +61,7 @@ def _checks_of(host: Host, tpm: HostTpm, config_is_good: bool) -> Iterator[Check
     yield _version(properties)
     yield _enabled(properties)
     yield _lockout(properties)
-    owned = config_is_good and properties.owner_auth_set and is_owned(tpm.esys, tpm.owner_auth)
-    seen = _Seen(host, tpm, properties, active_banks(tpm.esys), owned)
+    seen = _Seen(host, tpm, properties, active_banks(tpm.esys), config_is_good)
     for name, title, check in _CHECKS:
         yield _guarded(name, title, check, seen)
 
@@ -91,21 +90,10 @@ def _enabled(properties: Properties) -> Check:
     title = "TPM enabled"
     if properties.owner_enabled and properties.endorsement_enabled:
         return Check("tpm_enabled", title, OK, "yes")
-    missing = [
-        name
-        for name, enabled in (
-            ("storage", properties.owner_enabled),
-            ("endorsement", properties.endorsement_enabled),
-        )
-        if not enabled
-    ]
-    return Check(
-        "tpm_enabled",
-        title,
-        FAILED,
-        "off: {} hierarchy".format(" and ".join(missing)),
-        "Activate the TPM in the BIOS.",
+    seen = "storage hierarchy {}, endorsement hierarchy {}".format(
+        "on" if properties.owner_enabled else "off", "on" if properties.endorsement_enabled else "off"
     )
+    return Check("tpm_enabled", title, FAILED, seen, "Activate the TPM in the BIOS.")
 
 
 def _lockout(properties: Properties) -> Check:
@@ -120,10 +108,12 @@ def _lockout(properties: Properties) -> Check:
 
 
 def _ownership(seen: _Seen) -> "_Result":
-    if seen.owned:
-        return OK, "by this host", ""
+    if not seen.config_is_good:
+        return UNKNOWN, "the password is not known", "Mend the configuration first."
     if not seen.properties.owner_auth_set:
         return WARNING, "free", "It is taken at the next boot, or now with: xentpm --take_ownership"
+    if is_owned(seen.tpm.esys, seen.tpm.owner_auth):
+        return OK, "by this host", ""
     return (
         FAILED,
         "by somebody else",

@@ -38,16 +38,21 @@ def connect(settings: TpmSettings, operation: str) -> Iterator[Esys]:
         TpmError: ``XENTPM_BUSY``, ``XENTPM_NO_TPM``, ``XENTPM_IO``; whatever the body raises passes through.
     """
     binding = load_binding()
-    with host_lock(settings.lock_path, operation, settings.lock_timeout_s) as last_holder_was_killed:
-        with _tcti(binding, settings.tcti) as tcti:
-            esys = Esys(binding, _context(binding, tcti))
-            with _signals_between_commands(esys):
-                try:
-                    if last_holder_was_killed:
-                        _flush_leftovers(esys)
-                    yield esys
-                finally:
-                    esys.close()
+    arrived: List[int] = []
+    try:
+        with host_lock(settings.lock_path, operation, settings.lock_timeout_s) as last_holder_was_killed:
+            with _tcti(binding, settings.tcti) as tcti:
+                esys = Esys(binding, _context(binding, tcti))
+                with _signals_between_commands(esys, arrived):
+                    try:
+                        if last_holder_was_killed:
+                            _flush_leftovers(esys)
+                        yield esys
+                    finally:
+                        esys.close()
+    finally:
+        if arrived:  # all is put away: now the signal does what it did before
+            os.kill(os.getpid(), arrived[0])
 
 
 @contextmanager
@@ -82,9 +87,8 @@ def _context(binding: Binding, tcti: Any) -> Any:
 
 
 @contextmanager
-def _signals_between_commands(esys: Esys) -> Iterator[None]:
-    """SIGTERM and SIGINT wait for the TPM command under way, then for the flushing, then act as before."""
-    arrived: List[int] = []
+def _signals_between_commands(esys: Esys, arrived: List[int]) -> Iterator[None]:
+    """SIGTERM and SIGINT wait for the TPM command under way and for the flushing; ``arrived`` notes them."""
 
     def note(number: int, _frame: Any) -> None:
         arrived.append(number)
@@ -100,8 +104,6 @@ def _signals_between_commands(esys: Esys) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        if arrived:
-            os.kill(os.getpid(), arrived[0])
 
 
 def _flush_leftovers(esys: Esys) -> None:
