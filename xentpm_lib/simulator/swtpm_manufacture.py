@@ -37,6 +37,19 @@ _CA_OPTIONS = """\
 --platform-version 1.0
 --platform-model Simulator
 """
+# swtpm_setup starts a swtpm of its own as a daemon, which nothing ends when swtpm_setup is killed. So it is
+# told who swtpm_setup is, and a shell beside it looks whether that one is still there.
+_WITH_PID = 'export XENTPM_SETUP=$$; exec "$@"'
+_BOUND_SWTPM = """\
+watch() {{
+    while kill -0 "$XENTPM_SETUP"; do sleep 0.1; done
+    kill -KILL "$1"
+}}
+case " $* " in
+    *" --ctrl "*) watch $$ </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- & ;;
+esac
+exec {swtpm} "$@"
+"""
 _MADE_BY_TOOLS = {ROOT_NAME: "swtpm-localca-rootca-cert.pem", ISSUER_NAME: "issuercert.pem"}
 
 
@@ -47,18 +60,26 @@ def manufacture(state_dir: str, ca_dir: str, banks: Sequence[str]) -> None:
     """
     if os.path.exists(os.path.join(state_dir, STATE_FILE)):
         raise UsageError("there is a software TPM in {} already".format(state_dir))
-    find_program("swtpm")
     with _workplace(ca_dir, state_dir) as work:
         command = [
-            find_program("swtpm_setup"), "--tpm2", "--tpm-state", work + "/state",
+            "/bin/sh", "-c", _WITH_PID, "sh", find_program("swtpm_setup"), "--tpm2",
+            "--tpm", _bound_swtpm(work), "--tpm-state", work + "/state",
             "--config", work + "/setup.conf", "--create-ek-cert", "--create-platform-cert",
             "--pcr-banks", ",".join(banks), "--logfile", work + "/tool.log",
         ]  # fmt: skip
         try:
-            _run(command, work)
+            _run("swtpm_setup", command, work)
         except UsageError:
             _remove(os.path.join(state_dir, STATE_FILE))
             raise
+
+
+def _bound_swtpm(work: str) -> str:
+    """Write a script that runs swtpm and return the command line that swtpm_setup takes for it."""
+    script = os.path.join(work, "swtpm.sh")
+    with open(script, "w") as out:
+        out.write(_BOUND_SWTPM.format(swtpm=find_program("swtpm")))
+    return "/bin/sh {} socket".format(script)
 
 
 def sign_key(ca_dir: str, key: str) -> bytes:
@@ -74,7 +95,7 @@ def sign_key(ca_dir: str, key: str) -> bytes:
             "--configfile", work + "/localca.conf", "--optsfile", work + "/localca.options",
             "--logfile", work + "/tool.log",
         ]  # fmt: skip
-        _run(command, work)
+        _run("swtpm_localca", command, work)
         with open(os.path.join(work, "ek.cert"), "rb") as certificate:
             return certificate.read()
 
@@ -115,7 +136,7 @@ def _name_certificates(ca_dir: str) -> None:
             pass
 
 
-def _run(command: Sequence[str], work: str) -> None:
+def _run(name: str, command: Sequence[str], work: str) -> None:
     """Run a tool to its end. Raises: UsageError with the end of its log when it fails."""
     log_path = os.path.join(work, "tool.log")
     with open(os.path.join(work, "output.log"), "wb") as output:
@@ -130,7 +151,6 @@ def _run(command: Sequence[str], work: str) -> None:
             process.wait()
     if status != 0:
         said = _tail(log_path) or _tail(os.path.join(work, "output.log")) or "it said nothing"
-        name = os.path.basename(command[0])
         raise UsageError("{} failed ({}): {}".format(name, status, said), "is the disk full?")
 
 
