@@ -42,7 +42,8 @@ def decode_base64(text: str, where: str, minimum: int, maximum: int) -> bytes:
     """
     _check_text(text, where)
     if len(text) > (maximum + 2) // 3 * 4:
-        raise FormatError("longer than the base64 of {} bytes".format(maximum), where=where)
+        expected = _range(minimum, maximum, "bytes")
+        raise FormatError("{}, got {} characters of base64".format(expected, len(text)), where=where)
     data = _lenient_base64(text, where)
     if encode_base64(data) != text:
         raise FormatError(_base64_fault(text), _BASE64_HINT, where=where)

@@ -92,7 +92,7 @@ class QuoteEvidence(NamedTuple):
 
         text = json.dumps(_document(self), separators=(",", ":"))
         if QuoteEvidence.from_json(text) != self:
-            raise FormatError("this evidence cannot be written: it would not read back the same")
+            raise FormatError("it cannot be written: it would not read back the same", where="evidence")
         return text
 
     @classmethod

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the vectors of the directories ``ecc`` and ``rsa`` again, with swtpm, swtpm-tools and tpm2-tools. See README.md."""
+"""Make the vectors in ``ecc`` and ``rsa`` again, with swtpm, swtpm-tools and tpm2-tools. See README.md."""
 
 import os
 import shutil
