@@ -34,11 +34,12 @@ NAMES = {code: name for name, code in CODES.items()}
 
 
 class Command(NamedTuple):
-    """``number`` counts from 0; ``name`` is without ``TPM2_``."""
+    """``number`` counts from 0; ``name`` is without ``TPM2_``; ``ask`` sends any command to the TPM."""
 
     number: int
     name: str
     data: bytes
+    ask: Callable[[bytes], bytes]
 
 
 Rule = Callable[[Command], Optional[bytes]]
@@ -52,7 +53,8 @@ def response(rc: int) -> bytes:
 class TpmProxy:
     """Serves ``path`` and ``path.ctrl`` in front of the swtpm at ``target``, until `close`.
 
-    ``rule`` sees every command before the TPM does: None lets it pass, bytes are the answer.
+    ``rule`` sees every command before the TPM does: None lets it pass, bytes are the answer, and an OSError
+    that it raises ends the connection.
     ``commands`` holds the names of all commands, also of those that ``rule`` answered.
     """
 
@@ -103,7 +105,9 @@ class TpmProxy:
             if data is None:
                 return
             code = int.from_bytes(data[6:10], "big")
-            command = Command(len(self.commands), NAMES.get(code, hex(code)), data)
+            command = Command(
+                len(self.commands), NAMES.get(code, hex(code)), data, lambda other: _ask(tpm, other)
+            )
             self.commands.append(command.name)
             answer = self.rule(command)
             if answer is None:
@@ -121,6 +125,14 @@ class TpmProxy:
                 return
             tpm.sendall(data)
             client.sendall(tpm.recv(4096))
+
+
+def _ask(tpm: socket.socket, data: bytes) -> bytes:
+    tpm.sendall(data)
+    answer = _message(tpm)
+    if answer is None:
+        raise ConnectionError("the TPM is gone")
+    return answer
 
 
 def _message(peer: socket.socket) -> Optional[bytes]:
