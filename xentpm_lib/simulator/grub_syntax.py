@@ -12,7 +12,7 @@ __all__ = ["Assignment", "Command", "MenuEntry", "Statement", "Word", "parse"]
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_REFUSED = frozenset("{}|&;<>()`*?~")  # grammar, or characters that this reader has no rule for
+_REFUSED = frozenset("{}|&;<>()$`*?~")  # grammar, or characters that this reader has no rule for
 _PLAIN_PARENTHESES = re.compile(r"\(\w+(,\w+)*\)")
 _BLOCKS = frozenset({"if", "for", "while", "until", "function", "submenu"})
 
@@ -107,12 +107,13 @@ def _menu_entry(lines: list[str], start: int, end: int) -> MenuEntry:
 
 def _statements(line: str, number: int) -> list[Command | Assignment]:
     """Read one line: nothing, or one command."""
+    block = _BLOCKS.intersection(line.split(None, 1)[:1])
+    if block:
+        raise _error(number, f"`{min(block)}` is not supported by the simulated boot loader")
     words = _words(line, number)
     if not words:
         return []
     first = words[0].expand({})
-    if first in _BLOCKS:
-        raise _error(number, f"`{first}` is not supported by the simulated boot loader")
     if _ASSIGNMENT.match(first):
         if len(words) > 1:
             raise _error(number, "more than one word in an assignment")
