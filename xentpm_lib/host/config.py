@@ -22,6 +22,8 @@ TAG_PCRS = (11, 12, 13, 14, 15, 22)
 
 _AUTH_DIGITS = 40
 _PASSWORD_HINT = "Make the digits with: echo -n <password> | sha1sum"
+_DIGITS = frozenset("0123456789")
+_LOOKS_SECRET = 8
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -101,7 +103,7 @@ def _key_values(lines: List[str]) -> Dict[str, Tuple[int, str]]:
             )
         if key not in _FIELDS:
             raise _wrong(
-                "line {}: there is no key {}".format(number, ascii(key[:32])),
+                "line {}: there is no key {}".format(number, _shown(key)),
                 "Keys: {}.".format(", ".join(_FIELDS)),
             )
         if key in values:
@@ -136,9 +138,7 @@ def _tcti(value: str, where: str) -> str:
 def _ak_algorithm(value: str, where: str) -> str:
     if value.lower() not in AK_ALGORITHMS:
         raise _wrong(
-            "{}: ak_algorithm: expected {}, got {}".format(
-                where, " or ".join(AK_ALGORITHMS), ascii(value[:32])
-            )
+            "{}: ak_algorithm: expected {}, got {}".format(where, " or ".join(AK_ALGORITHMS), _shown(value))
         )
     return value.lower()
 
@@ -149,7 +149,7 @@ def _asset_tag_pcr(value: str, where: str) -> Optional[int]:
     if value not in [str(index) for index in TAG_PCRS]:
         raise _wrong(
             "{}: asset_tag_pcr: expected none or one of {}, got {}".format(
-                where, ", ".join(map(str, TAG_PCRS)), ascii(value[:32])
+                where, ", ".join(map(str, TAG_PCRS)), _shown(value)
             ),
             "The other PCRs are measured by firmware and boot loader, or can be reset by anyone.",
         )
@@ -157,10 +157,10 @@ def _asset_tag_pcr(value: str, where: str) -> Optional[int]:
 
 
 def _lock_timeout(value: str, where: str) -> int:
-    if not (value.isdigit() and value.isprintable() and 1 <= int(value[:9]) <= MAXIMUM_LOCK_TIMEOUT_S):
+    if not (len(value) <= 4 and set(value) <= _DIGITS and 1 <= int(value or "0") <= MAXIMUM_LOCK_TIMEOUT_S):
         raise _wrong(
             "{}: lock_timeout_s: expected 1 to {} seconds, got {}".format(
-                where, MAXIMUM_LOCK_TIMEOUT_S, ascii(value[:32])
+                where, MAXIMUM_LOCK_TIMEOUT_S, _shown(value)
             )
         )
     return int(value)
@@ -173,6 +173,15 @@ _FIELDS: Dict[str, Tuple[str, Callable[[str, str], object]]] = {
     "asset_tag_pcr": ("asset_tag_pcr", _asset_tag_pcr),
     "lock_timeout_s": ("lock_timeout_s", _lock_timeout),
 }
+
+
+def _shown(text: str) -> str:
+    """``text`` for a message; not where a password's digits may stand in the wrong place."""
+    run = longest = 0
+    for char in text:
+        run = run + 1 if char in _HEX else 0
+        longest = max(longest, run)
+    return "something that may be a password" if longest >= _LOOKS_SECRET else ascii(text[:32])
 
 
 def _chmod(path: str) -> str:

@@ -65,7 +65,7 @@ def _respond(table: Dict[str, Callable[[Any, Arguments], str]], arguments: List[
                 "XENTPM_BAD_ARGUMENT",
             )
         call = parse_call(arguments[0])
-    except XenTpmError as error:
+    except Exception as error:
         return failure(error_description(error))
     if call.function not in table:
         return failure([UNKNOWN_FUNCTION, _ascii(call.function)])

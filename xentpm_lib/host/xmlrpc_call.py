@@ -3,7 +3,7 @@
 Spec: XML-RPC (2003); what XAPI writes is in docs/plugin-api.md: values may lack the ``<string>`` tag.
 """
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from xml.parsers import expat
 
 from xentpm_lib.errors import FormatError
@@ -100,12 +100,17 @@ def _parse(text: str) -> _Element:
     def refuse(*_: Any) -> None:
         raise _malformed("it has a document type")
 
-    parser = expat.ParserCreate()
+    def check_encoding(_version: str, encoding: Optional[str], _standalone: int) -> None:
+        if encoding is not None and encoding.lower() != "utf-8":
+            raise _malformed("its encoding is not UTF-8")
+
+    parser = expat.ParserCreate("utf-8")  # whatever it declares
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _tag: open_elements.pop()
     parser.CharacterDataHandler = lambda data: open_elements[-1].text.append(data)
     parser.StartDoctypeDeclHandler = refuse
+    parser.XmlDeclHandler = check_encoding
     try:
         parser.Parse(text.encode("utf-8", "surrogateescape"), True)
     except expat.ExpatError as error:
