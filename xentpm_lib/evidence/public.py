@@ -209,6 +209,10 @@ def _pack_ecc(public: Public) -> bytes:
 
 def _check(public: Public) -> None:
     """What holds in a public area that is read as in one that is written."""
+    rsa_part = (public.key_bits, public.exponent, public.modulus)
+    ecc_part = (public.curve, public.x, public.y)
+    if any(ecc_part if public.type == "rsa" else rsa_part):
+        raise FormatError("fields of another type of key are set", where="type")
     check_object_attributes(public.attributes)
     check_policy(public.auth_policy, public.name_alg)
     if public.type == "rsa" and public.key_bits not in _RSA_BITS:

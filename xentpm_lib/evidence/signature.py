@@ -5,6 +5,7 @@ Spec: TPM 2.0 Library Part 2, TPMT_SIGNATURE, TPMS_SIGNATURE_RSA, TPMS_SIGNATURE
 
 from typing import NamedTuple
 
+from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import hash_by_name
 from xentpm_lib.evidence.der import encode_integer, encode_sequence
 from xentpm_lib.evidence.key_parameters import id_of, read_hash, read_id
@@ -56,6 +57,8 @@ class Signature(NamedTuple):
         """The TPMT_SIGNATURE. Raises: FormatError for a field that cannot be."""
         scheme = pack_u16(id_of(_SCHEMES, self.scheme, "scheme"))
         header = scheme + pack_u16(hash_by_name(self.hash, "hash").tpm_id)
+        if self.rsa if self.scheme == "ecdsa" else self.r + self.s:
+            raise FormatError("fields of another scheme are set", where="scheme")
         if self.scheme == "ecdsa":
             return header + pack_sized(self.r, MAX_ECC_SIZE, 1) + pack_sized(self.s, MAX_ECC_SIZE, 1)
         return header + pack_sized(self.rsa, MAX_RSA_SIZE, 1)

@@ -121,6 +121,8 @@ def test_tpm2b_that_is_refused(refuses, data, where, fragment):
         (ECC._replace(attributes=1), "attributes", "reserved"),
         (ECC._replace(curve="bn"), "curve", "'bn' is none of"),
         (ECC._replace(x=bytes(67)), "", "67 bytes, expected 0 to 66"),
+        (ECC._replace(modulus=b"x"), "type", "fields of another type of key are set"),
+        (RSA._replace(curve="nist_p256"), "type", "fields of another type of key are set"),
         (RSA._replace(modulus=bytes(513)), "", "513 bytes, expected 0 to 512"),
         (RSA._replace(key_bits=0), "key_bits", "an RSA key of 0 bits"),
     ],

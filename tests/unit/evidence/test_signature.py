@@ -72,6 +72,8 @@ def test_refusals(refuses, data, where, fragment):
         (ECDSA._replace(scheme="ecdaa"), "scheme", "'ecdaa' is none of"),
         (ECDSA._replace(hash="md5"), "hash", "no hash algorithm"),
         (ECDSA._replace(r=b""), "", "0 bytes, expected 1 to 66"),
+        (ECDSA._replace(rsa=b"x"), "scheme", "fields of another scheme are set"),
+        (RSASSA._replace(s=b"x"), "scheme", "fields of another scheme are set"),
         (RSASSA._replace(rsa=bytes(513)), "", "513 bytes, expected 1 to 512"),
     ],
 )
