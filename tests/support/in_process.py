@@ -91,4 +91,3 @@ def noting(seen: List[Tuple[str, bytes]]) -> Callable[[Command], Optional[bytes]
         return None
 
     return rule
-

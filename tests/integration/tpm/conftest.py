@@ -1,6 +1,5 @@
 """TPMs of other kinds than the usual one; each is manufactured once for the whole run."""
 
-import os
 import shutil
 
 import pytest
@@ -16,8 +15,9 @@ def _manufactured(tmp_path_factory, name, **options):
 
 
 def _started(state, tmp_path):
-    shutil.copytree(state, str(tmp_path / "tpm"))
-    dom0 = Dom0(os.path.join(str(tmp_path), "root"), str(tmp_path / "tpm"))
+    folder = tmp_path / "another"  # beside the usual dom0, which a test may want too
+    shutil.copytree(state, str(folder / "tpm"))
+    dom0 = Dom0(str(folder / "root"), str(folder / "tpm"))
     dom0.tpm.start()
     return dom0
 

@@ -57,7 +57,11 @@ def test_asking_does_not_take(new_dom0):
 
 @pytest.mark.parametrize(
     "function, arguments",
-    [(functions.set_asset_tag, {"tag": TAG}), (functions.get_identity, {}), (functions.get_quote, {"nonce": NONCE})],
+    [
+        (functions.set_asset_tag, {"tag": TAG}),
+        (functions.get_identity, {}),
+        (functions.get_quote, {"nonce": NONCE}),
+    ],
 )
 def test_the_first_call_takes_a_free_tpm(new_dom0, function, arguments):
     call(new_dom0, function, **arguments)
@@ -127,7 +131,10 @@ def test_an_endorsement_password_is_told(new_dom0):
 @pytest.mark.parametrize("hierarchy", ["o", "e"])
 def test_disabled_hierarchies(new_dom0, hierarchy):
     tpm2(new_dom0, "hierarchycontrol", "-C", "p", {"o": "shEnable", "e": "ehEnable"}[hierarchy], "clear")
-    for function, arguments in ((functions.get_quote, {"nonce": NONCE}), (functions.set_asset_tag, {"tag": TAG})):
+    for function, arguments in (
+        (functions.get_quote, {"nonce": NONCE}),
+        (functions.set_asset_tag, {"tag": TAG}),
+    ):
         error = refusal(new_dom0, function, **arguments)
         assert error.code == "XENTPM_DISABLED"
         assert "The TPM is deactivated. Please activate the TPM in the BIOS" in error.message
