@@ -9,9 +9,16 @@ from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.der import element_size
 from xentpm_lib.evidence.public import Public
 
-__all__ = ["MAX_CERTIFICATE_SIZE", "certificate_holds_key", "split_certificates", "trim_certificate"]
+__all__ = [
+    "MAX_CERTIFICATES",
+    "MAX_CERTIFICATE_SIZE",
+    "certificate_holds_key",
+    "split_certificates",
+    "trim_certificate",
+]
 
 MAX_CERTIFICATE_SIZE = 16 * 1024  # bytes; TPMs carry one to two KiB
+MAX_CERTIFICATES = 16  # in a chain; the longest known has four
 
 
 def trim_certificate(data: bytes, where: str = "certificate") -> bytes:
@@ -31,10 +38,12 @@ def split_certificates(data: bytes, where: str = "certificates") -> Tuple[bytes,
     """The certificates that were written one after the other, nothing between or behind them.
 
     Raises:
-        FormatError: one of them is as ``trim_certificate`` refuses it.
+        FormatError: over 16, or one of them is as ``trim_certificate`` refuses it.
     """
     certificates: List[bytes] = []
     while data:
+        if len(certificates) == MAX_CERTIFICATES:
+            raise FormatError("over {} certificates".format(MAX_CERTIFICATES), where=where)
         certificates.append(trim_certificate(data, "{}[{}]".format(where, len(certificates))))
         data = data[len(certificates[-1]) :]
     return tuple(certificates)

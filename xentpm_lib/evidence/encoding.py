@@ -10,6 +10,7 @@ from xentpm_lib.errors import FormatError
 
 __all__ = ["check_created", "check_uuid", "decode_base64", "decode_hex", "encode_base64", "encode_hex"]
 
+_BASE64_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _HEX_DIGITS = frozenset("0123456789abcdef")
 _CREATED_SHAPE = "dddd-dd-ddTdd:dd:ddZ"
 _UUID_HYPHENS = (8, 13, 18, 23)
@@ -120,10 +121,10 @@ def _lenient_base64(text: str, where: str) -> bytes:
 
 
 def _base64_fault(text: str) -> str:
-    body = text.rstrip("=")
-    if any(character.isspace() for character in text):
+    """What is wrong with ``text``, which can be as large as an event log: hence the sets."""
+    if any(character.isspace() for character in set(text)):
         return "white space in base64"
-    if not all(ord(character) < 128 and (character.isalnum() or character in "+/") for character in body):
+    if not _BASE64_ALPHABET.issuperset(text.rstrip("=")):
         return "a character outside the base64 alphabet"
     if len(text) % 4:
         return "base64 of {} characters is incomplete".format(len(text))

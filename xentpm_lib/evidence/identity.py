@@ -127,16 +127,18 @@ def _compare(found: Dict[str, str], written: Dict[str, str]) -> None:
             raise FormatError("not what the other elements make it", where=name)
 
 
-def _check_certificate(certificate: Optional[bytes], where: str = _EK_CERTIFICATE) -> bytes:
+def _check_certificate(certificate: Optional[bytes]) -> bytes:
     if certificate is None:
         return b""
-    if trim_certificate(certificate, where) != certificate:
-        raise FormatError("trailing bytes behind the certificate", where=where)
+    if trim_certificate(certificate, _EK_CERTIFICATE) != certificate:
+        raise FormatError("trailing bytes behind the certificate", where=_EK_CERTIFICATE)
     return certificate
 
 
 def _join_chain(chain: Tuple[bytes, ...]) -> bytes:
-    joined = b"".join(_check_certificate(certificate, _CHAIN) for certificate in chain)
+    joined = b"".join(chain)
     if len(joined) > MAX_CHAIN_SIZE:
         raise FormatError("{} bytes, at most {}".format(len(joined), MAX_CHAIN_SIZE), where=_CHAIN)
+    if split_certificates(joined, _CHAIN) != chain:
+        raise FormatError("a member is not one certificate", where=_CHAIN)
     return joined

@@ -97,12 +97,12 @@ def _check_shape(text: str, where: str, limits: Limits) -> None:
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FormatError("the key {} is given twice".format(ascii(twice[:32])), where="JSON object")
-    return members
+    found: Dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
+        found[name] = value
+    return found
 
 
 def _integer(digits: str) -> int:

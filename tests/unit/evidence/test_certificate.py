@@ -35,6 +35,8 @@ def test_splitting(refuses, certificate):
     assert split_certificates(b"") == ()
     assert split_certificates(SHORT + certificate + SHORT) == (SHORT, certificate, SHORT)
     refuses("chain[1]", "does not start", split_certificates, SHORT + b"\0", "chain")
+    assert len(split_certificates(SHORT * 16)) == 16
+    refuses("chain", "over 16 certificates", split_certificates, SHORT * 17, "chain")
 
 
 def test_whose_key(vectors, certificate):

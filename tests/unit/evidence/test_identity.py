@@ -137,7 +137,9 @@ def test_too_long(refuses):
         ({"system_uuid": "</xentxt:System_UUID>"}, "System_UUID", "not a UUID"),
         ({"ek_certificate": SHORT + b"\0"}, "TPM_Endorsement_Certficate", "trailing bytes"),
         ({"ek_certificate": b""}, "TPM_Endorsement_Certficate", "does not start"),
-        ({"ek_certificate_chain": (b"",)}, "TPM_Endorsement_Certificate_Chain", "does not start"),
+        ({"ek_certificate_chain": (b"",)}, "TPM_Endorsement_Certificate_Chain", "not one certificate"),
+        ({"ek_certificate_chain": (SHORT * 2,)}, "TPM_Endorsement_Certificate_Chain", "not one certificate"),
+        ({"ek_certificate_chain": (SHORT,) * 17}, "TPM_Endorsement_Certificate_Chain", "over 16"),
         (
             {"ek_certificate_chain": (b"\x30\x82\x3f\x00" + bytes(0x3F00),) * 5},
             "TPM_Endorsement_Certificate_Chain",
