@@ -4,8 +4,8 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pytest
-
 from support.tpm_proxy import Command, TpmProxy, response
+
 from xentpm_lib.errors import XenTpmError
 
 LOCKOUT = bytes.fromhex("4000000a")
@@ -26,7 +26,7 @@ def refusal(dom0: Any, function: Callable[..., Any], **arguments: str) -> XenTpm
 
 @contextmanager
 def proxied(dom0: Any, rule: Optional[Callable[[Command], Optional[bytes]]] = None) -> Iterator[TpmProxy]:
-    """A `TpmProxy` before the TPM of ``dom0`` with this rule; afterwards the TPM is reached directly again."""
+    """A `TpmProxy` before the TPM of ``dom0`` with this rule; then it is reached directly again."""
     proxy = dom0.proxy()
     if rule is not None:
         proxy.rule = rule
@@ -45,7 +45,7 @@ def commands_of(dom0: Any, function: Callable[..., Any], **arguments: str) -> Li
 
 
 class Answer:
-    """A rule: answer the command ``name`` (None: any) with ``rc`` for the first ``times`` (None: for ever)."""
+    """A rule: answer command ``name`` (None: any) with ``rc`` the first ``times`` (None: for ever)."""
 
     def __init__(self, name: Optional[str], rc: int, times: Optional[int] = None) -> None:
         self.name, self.rc, self.times, self.seen = name, rc, times, 0
