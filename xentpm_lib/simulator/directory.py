@@ -68,7 +68,8 @@ class SimulatorDirectory:
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise UsageError(f"{self.path}: {error.strerror}", "choose another with --dir") from error
-        if names - {"lock", self.log.name} and self._settings.name not in names:
+        early = {"lock", self.log.name, self.certificate.name, self.key.name}
+        if names - early and self._settings.name not in names:
             raise UsageError(f"{self.path} is not empty, and no simulator's", "choose another with --dir")
 
     def load_settings(self) -> Settings | None:

@@ -51,7 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
             front_end = FRONT_ENDS.get(self.path.partition("?")[0])
             if front_end is None:
                 raise _Refused(404, "no such path: wanted /, /RPC2 or /jsonrpc")
-            self._send(200, front_end.content_type, front_end.answer(self.server.xapi, self._body()))
+            xapi = self.server.xapi
+            assert xapi is not None
+            self._send(200, front_end.content_type, front_end.answer(xapi, self._body()))
         except _Refused as refusal:
             self._refuse(refusal.status, refusal.reason)
         except FormatError as error:
@@ -98,8 +100,8 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, port: int, xapi: Xapi, tls: ssl.SSLContext | None, idle_timeout_s: float) -> None:
-        self.xapi = xapi
+    def __init__(self, port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> None:
+        self.xapi: Xapi | None = None  # from the start on
         self.idle_timeout_s = idle_timeout_s
         self._tls = tls
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -139,13 +141,13 @@ class _Server(ThreadingHTTPServer):
 class Endpoint:
     """The servers of one pool: HTTPS where there is a TLS context, plain HTTP where asked for.
 
+    The ports are taken at once; callers wait until ``start``.
     port: of the URL that is given out, 0 for a free one; with plain HTTP that is the plain one's.
     Raises: UsageError when the port cannot be had.
     """
 
     def __init__(
         self,
-        xapi: Xapi,
         tls: ssl.SSLContext | None,
         plain: bool = False,
         port: int = 0,
@@ -153,9 +155,9 @@ class Endpoint:
     ) -> None:
         self._servers: list[tuple[str, _Server]] = []
         if plain:
-            self._servers.append(("http", _listen(port, xapi, None, idle_timeout_s)))
+            self._servers.append(("http", _listen(port, None, idle_timeout_s)))
         if tls is not None:
-            self._servers.append(("https", _listen(0 if plain else port, xapi, tls, idle_timeout_s)))
+            self._servers.append(("https", _listen(0 if plain else port, tls, idle_timeout_s)))
         self._threads = [
             threading.Thread(target=server.serve_forever, args=(0.1,), name=scheme, daemon=True)
             for scheme, server in self._servers
@@ -166,22 +168,24 @@ class Endpoint:
         """The addresses; the first is the one to give out."""
         return [f"{scheme}://{ADDRESS}:{server.server_port}" for scheme, server in self._servers]
 
-    def start(self) -> None:
-        """Serve until ``stop``."""
+    def start(self, xapi: Xapi) -> None:
+        """Serve this API until ``stop``."""
+        for _scheme, server in self._servers:
+            server.xapi = xapi
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Take no more connections. Those that are open end with the process."""
-        for _scheme, server in self._servers:
-            if self._threads[0].is_alive():
+        for thread, (_scheme, server) in zip(self._threads, self._servers, strict=True):
+            if thread.is_alive():
                 server.shutdown()
             server.server_close()
 
 
-def _listen(port: int, xapi: Xapi, tls: ssl.SSLContext | None, idle_timeout_s: float) -> _Server:
+def _listen(port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> _Server:
     try:
-        return _Server(port, xapi, tls, idle_timeout_s)
+        return _Server(port, tls, idle_timeout_s)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {port} is in use", "leave out --port to get a free one") from error

@@ -107,13 +107,12 @@ def running_pool(options: Options, factory: Factory) -> Iterator[Pool]:
         watchdog = Watchdog()
         stack.callback(watchdog.close)  # the last thing to happen
         directory = _open_directory(options, watchdog, stack)
+        endpoint = _endpoint(directory, options)
+        stack.callback(endpoint.stop)  # where the start fails
         settings, machines = _machines(directory, options, factory, stack)
         hosts, xapi = _service(directory, settings, machines, watchdog)
-        endpoint = Endpoint(
-            xapi, server_context(directory.certificate, directory.key), options.plain_http, options.port
-        )
-        stack.callback(endpoint.stop)
-        endpoint.start()
+        endpoint.start(xapi)
+        stack.callback(endpoint.stop)  # before the machines are switched off
         access = Access(endpoint.urls[0], settings.username, settings.password, str(directory.certificate))
         _publish(directory, access, stack)
         yield Pool(access, hosts)
@@ -131,6 +130,13 @@ def _open_directory(options: Options, watchdog: Watchdog, stack: ExitStack) -> S
     stack.callback(Lock(directory).release)
     stack.enter_context(_logging_to(directory.log))
     return directory
+
+
+def _endpoint(directory: SimulatorDirectory, options: Options) -> Endpoint:
+    """The endpoint with its ports: first of all, for a port can be in use, and TPMs take time."""
+    make_certificate(directory.certificate, directory.key, "xentpm-sim")
+    tls = server_context(directory.certificate, directory.key)
+    return Endpoint(tls, options.plain_http, options.port)
 
 
 @contextmanager
@@ -182,7 +188,7 @@ def _service(
 def _host_certificate(directory: SimulatorDirectory, machine: Machine, number: int) -> str:
     """Each host has a certificate; the master's is the endpoint's."""
     if number == 1:
-        return make_certificate(directory.certificate, directory.key, machine.name)
+        return directory.certificate.read_text()
     folder = directory.path / "certificates"
     folder.mkdir(mode=0o700, exist_ok=True)
     stem = folder / machine.uuid

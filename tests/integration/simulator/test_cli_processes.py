@@ -193,16 +193,18 @@ def test_none_and_several(start: Callable[..., Simulator], sim: Sim) -> None:
     assert gone.returncode == 1 and "no simulator runs in" in gone.stderr
 
 
-def test_port(start: Callable[..., Simulator], sim: Sim) -> None:
+def test_port(start: Callable[..., Simulator], sim: Sim, tmp_path: Path) -> None:
     simulator = start("--http")
     port = simulator.ready["url"].rpartition(":")[2]
     taken = sim("up", "--port", port, "--http")
     assert taken.returncode == 1
-    assert taken.stderr.splitlines()[-2:] == [
+    assert taken.stderr.splitlines() == [
         f"xentpm-sim: port {port} is in use", "hint: leave out --port to get a free one",
     ]
+    place = str(tmp_path / "pool")
+    assert sim("up", "--port", port, "--http", "--dir", place).returncode == 1
     simulator.end()
-    again = start("--http", "--port", port)
+    again = start("--http", "--port", port, "--dir", place)
     assert again.ready["url"] == simulator.ready["url"]
 
 

@@ -41,8 +41,8 @@ class Served:
         host = Host(self.machine, "127.0.0.1", pem, store.host(self.machine.uuid))
         self.xapi = Xapi([host], store, "root", "secret")
         context = server_context(self.certificate, key)
-        self.endpoint = Endpoint(self.xapi, context, plain=True, idle_timeout_s=1.0)
-        self.endpoint.start()
+        self.endpoint = Endpoint(context, plain=True, idle_timeout_s=1.0)
+        self.endpoint.start(self.xapi)
         self.plain, self.tls = self.endpoint.urls
         self.port = int(self.plain.rpartition(":")[2])
 
@@ -212,7 +212,7 @@ def test_no_tls_on_the_tls_port(served: Served, session: Any) -> None:
 
 def test_port_in_use(served: Served) -> None:
     with pytest.raises(UsageError, match=f"port {served.port} is in use"):
-        Endpoint(served.xapi, None, plain=True, port=served.port)
+        Endpoint(None, plain=True, port=served.port)
 
 
 def test_overhead_of_a_call(served: Served, session: Any) -> None:
