@@ -62,7 +62,7 @@ class Dom0:
 
     def host(self) -> Host:
         """This dom0 as the code under test sees it, for tests that need no process."""
-        return Host.at(self.paths)
+        return Host(self.paths)
 
     def configure(self, **settings: Optional[str]) -> None:
         """Write the configuration with these settings changed; None takes a line out."""

@@ -34,7 +34,7 @@ class Bed:
     def host(self) -> Host:
         """For calls in this process."""
         host = self.dom0.host()
-        return host._replace(config=host.config._replace(tcti=self.tpm.tcti))
+        return Host(host.paths, host.config._replace(tcti=self.tpm.tcti))
 
     def plugin(self, function: str, **arguments: str) -> subprocess.Popen:
         """Start the plugin."""

@@ -140,9 +140,9 @@ def _extend(esys: Any, index: Optional[int], tag: Optional[bytes]) -> bool:
 
 def _tag_outcome(text: str) -> Outcome:
     data = json.loads(text)
-    state = (
-        "The asset tag is {}.".format(data["asset_tag"]) if data["asset_tag"] else "There is no asset tag."
-    )
-    return Outcome(
-        state + (" Restart the host so that a PCR shows it." if data["reboot_required"] else ""), data
-    )
+    if data["asset_tag"]:
+        told = "The asset tag is {}.".format(data["asset_tag"])
+        later = " Restart the host: then a PCR shows it too."
+    else:
+        told, later = "There is no asset tag.", " A PCR shows the earlier one until the host is restarted."
+    return Outcome(told + (later if data["reboot_required"] else ""), data)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Sequence
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host import actions
-from xentpm_lib.host.config import Config
+from xentpm_lib.host.dispatch import REPORT_IT
 from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import CONFIG, Paths
 
@@ -98,9 +98,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         return _run(chosen[0], options)
     except XenTpmError as error:
-        print("xentpm: {}".format(error.message), file=sys.stderr)
-        if error.hint:
-            print("hint: {}".format(error.hint), file=sys.stderr)
+        print("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("xentpm: interrupted; nothing is left half done", file=sys.stderr)
@@ -120,14 +118,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _run(option: _Option, options: argparse.Namespace) -> int:
-    paths = Paths.of_config(options.config)
-    if option.action is actions.status:
-        host = Host(paths, Config(owner_auth=b""))  # the status tells what is wrong with the configuration
-    else:
-        host = Host.at(paths)
-    for warning in host.config.warnings:
-        print("xentpm: warning: {}".format(warning), file=sys.stderr)
-    outcome = option.action(host, getattr(options, option.name))
+    host = Host(Paths.of_config(options.config))
+    try:
+        outcome = option.action(host, getattr(options, option.name))
+    finally:
+        for warning in host.warnings:
+            print("xentpm: warning: {}".format(warning), file=sys.stderr)
     print(outcome.to_json() if options.json else outcome.text, flush=True)
     return outcome.exit_status
 

@@ -81,7 +81,7 @@ def parse_config(data: bytes) -> Config:
     values = _key_values(lines)
     if "password" not in values:
         raise _wrong(
-            "XenServer could not read config key from config file: no line password=…", _PASSWORD_HINT
+            "XenServer could not read config key from config file: no line password=...", _PASSWORD_HINT
         )
     fields = {
         _FIELDS[key][0]: _FIELDS[key][1](value, "line {}".format(line))

@@ -17,9 +17,12 @@ from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import Paths
 from xentpm_lib.host.xmlrpc_call import failure, parse_call, success
 
-__all__ = ["UNKNOWN_FUNCTION", "error_description", "run_plugin"]
+__all__ = ["REPORT_IT", "UNKNOWN_FUNCTION", "error_description", "run_plugin"]
 
 UNKNOWN_FUNCTION = "UNKNOWN_XENAPI_PLUGIN_FUNCTION"
+REPORT_IT = "If it stays, report it with what `xentpm --status` says."
+"""The hint of an error that has no better one."""
+
 _MAXIMUM_MESSAGE = 2000
 
 Function = Callable[[Host, Arguments], str]
@@ -46,7 +49,7 @@ def error_description(error: BaseException) -> List[str]:
     """XAPI's ``ErrorDescription``: code, message, hint and the mark that finds this process in the log."""
     mark = "xentpm[{}]".format(os.getpid())
     if isinstance(error, XenTpmError):
-        return [error.code, _ascii(error.message), _ascii(error.hint), mark]
+        return [error.code, _ascii(error.message), _ascii(error.hint or REPORT_IT), mark]
     message = "an unexpected {}: {}".format(type(error).__name__, error)
     return [
         "XENTPM_INTERNAL",
@@ -66,8 +69,11 @@ def _respond(table: Dict[str, Callable[[Any, Arguments], str]], arguments: List[
             )
         call = parse_call(arguments[0])
     except Exception as error:
-        return failure(error_description(error))
+        description = error_description(error)
+        _log(syslog.LOG_ERR, "-", description[0], time.monotonic())
+        return failure(description)
     if call.function not in table:
+        _log(syslog.LOG_ERR, _ascii(call.function[:64]), UNKNOWN_FUNCTION, time.monotonic())
         return failure([UNKNOWN_FUNCTION, _ascii(call.function)])
     try:
         return success(table[call.function](call.session_ref, call.arguments))
@@ -101,15 +107,15 @@ def _logged(name: str, function: Function, paths: Paths) -> Callable[[Any, Argum
 
     def call(_session: Any, arguments: Arguments) -> str:
         start = time.monotonic()
+        host = Host(paths)
         try:
             with _stdout_kept_clean():
-                host = Host.at(paths)
                 value = function(host, _as_text(arguments))
         except Exception as error:
             description = error_description(error)
             _log(syslog.LOG_ERR, name, description[0], start)
             raise _Failed(description) from error
-        for warning in host.config.warnings:
+        for warning in host.warnings:
             syslog.syslog(syslog.LOG_WARNING, warning)
         _log(syslog.LOG_INFO, name, "ok", start)
         return value

@@ -3,7 +3,8 @@
 import os
 from typing import Dict, List, Optional
 
-from xentpm_lib.errors import XenTpmError
+from xentpm_lib.errors import FormatError, XenTpmError
+from xentpm_lib.evidence.encoding import check_uuid
 from xentpm_lib.host.paths import Paths
 
 __all__ = ["MAXIMUM_EVENT_LOG_BYTES", "Dom0"]
@@ -25,16 +26,13 @@ class Dom0:
         """The host's XAPI UUID, lower case.
 
         Raises:
-            XenTpmError: ``XENTPM_DOM0`` when the inventory does not hold it.
+            XenTpmError: ``XENTPM_DOM0`` when the inventory does not tell it.
         """
-        uuid = self.inventory().get("INSTALLATION_UUID", "")
-        if not uuid:
-            raise XenTpmError(
-                "{} holds no INSTALLATION_UUID".format(self._paths.at("etc/xensource-inventory")),
-                "xentpm runs in the dom0 of a XenServer, Citrix Hypervisor or XCP-ng host.",
-                "XENTPM_DOM0",
-            )
-        return uuid.lower()
+        return self._uuid(
+            self.inventory().get("INSTALLATION_UUID", ""),
+            "INSTALLATION_UUID in {}".format(self._paths.at("etc/xensource-inventory")),
+            "xentpm runs in the dom0 of a XenServer, Citrix Hypervisor or XCP-ng host.",
+        )
 
     @property
     def system_uuid(self) -> str:
@@ -43,17 +41,21 @@ class Dom0:
         Raises:
             XenTpmError: ``XENTPM_DOM0`` when it cannot be read.
         """
-        data = self._read("sys/class/dmi/id/product_uuid", _MAXIMUM_FILE_BYTES)
-        text = "" if data is None else data.decode("ascii", "replace").strip().lower()
+        data = self._read("sys/class/dmi/id/product_uuid", _MAXIMUM_FILE_BYTES) or b""
+        return self._uuid(
+            data.decode("ascii", "replace").strip(),
+            "The SMBIOS UUID in {}".format(self._paths.at("sys/class/dmi/id/product_uuid")),
+            "Run as root; on a machine whose firmware gives none, ask its maker for a BIOS update.",
+        )
+
+    @staticmethod
+    def _uuid(text: str, what: str, hint: str) -> str:
         if not text:
-            raise XenTpmError(
-                "The SMBIOS UUID in {} cannot be read".format(
-                    self._paths.at("sys/class/dmi/id/product_uuid")
-                ),
-                "Run as root; on a machine whose firmware gives none, ask its maker for a BIOS update.",
-                "XENTPM_DOM0",
-            )
-        return text
+            raise XenTpmError("{} cannot be read".format(what), hint, "XENTPM_DOM0")
+        try:
+            return check_uuid(text.lower(), "uuid")
+        except FormatError as error:
+            raise XenTpmError("{} is no UUID".format(what), hint, "XENTPM_DOM0") from error
 
     def inventory(self) -> Dict[str, str]:
         """``/etc/xensource-inventory``: names and values without quotes; empty where there is none."""

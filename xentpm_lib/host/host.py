@@ -1,7 +1,7 @@
 """A host: its files, its configuration, and the way to its TPM."""
 
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from xentpm_lib.host.config import Config, load_config
 from xentpm_lib.host.dom0 import Dom0
@@ -24,16 +24,24 @@ class HostTpm(NamedTuple):
     owner_auth: bytes
 
 
-class Host(NamedTuple):
-    """The dom0 that a plugin or command line works for."""
+class Host:
+    """The dom0 that a plugin or command line works for. Its configuration is read when it is first needed."""
 
-    paths: Paths
-    config: Config
+    def __init__(self, paths: Paths, config: Optional[Config] = None) -> None:
+        self.paths = paths
+        self._config = config
 
-    @classmethod
-    def at(cls, paths: Paths) -> "Host":
-        """Read the configuration. Raises: XenTpmError ``XENTPM_CONFIG``."""
-        return cls(paths, load_config(paths.config))
+    @property
+    def config(self) -> Config:
+        """The configuration. Raises: XenTpmError ``XENTPM_CONFIG``."""
+        if self._config is None:
+            self._config = load_config(self.paths.config)
+        return self._config
+
+    @property
+    def warnings(self) -> Tuple[str, ...]:
+        """What is not good about the configuration that was used; nothing where none was."""
+        return self._config.warnings if self._config else ()
 
     @property
     def dom0(self) -> Dom0:

@@ -13,6 +13,7 @@ from xentpm_lib.tpm.endorsement import find_certificate
 from xentpm_lib.tpm.keys import EK_HANDLE, open_key
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH, is_owned
 from xentpm_lib.tpm.quoting import QUOTABLE_BANKS, read_pcrs
+from xentpm_lib.tpm.response_codes import LOCKOUT_HINT
 from xentpm_lib.tpm.tag_pcr import TagPcr
 
 __all__ = ["config_and_tpm_checks"]
@@ -101,10 +102,7 @@ def _lockout(properties: Properties) -> Check:
     seen = "{} of {} wrong passwords".format(count, allowed)
     if not properties.in_lockout:
         return Check("tpm_lockout", "TPM lockout", OK, "not locked, " + seen)
-    advice = (
-        "Quotes go on. Wait, or reset it with the lockout password: tpm2_dictionarylockout --clear-lockout"
-    )
-    return Check("tpm_lockout", "TPM lockout", WARNING, "locked, " + seen, advice)
+    return Check("tpm_lockout", "TPM lockout", WARNING, "locked, " + seen, "Quotes go on. " + LOCKOUT_HINT)
 
 
 def _ownership(seen: _Seen) -> "_Result":
@@ -114,11 +112,11 @@ def _ownership(seen: _Seen) -> "_Result":
         return WARNING, "free", "It is taken at the next boot, or now with: xentpm --take_ownership"
     if is_owned(seen.tpm.esys, seen.tpm.owner_auth):
         return OK, "by this host", ""
-    return (
-        FAILED,
-        "by somebody else",
-        "Clear the TPM in the BIOS, or set password= in the config to its owner's.",
-    )
+    if is_owned(seen.tpm.esys, OLD_DEFAULT_AUTH):
+        advice = "The configured password is set at the next boot, or now with: xentpm --take_ownership"
+        return WARNING, "with the old default password", advice
+    advice = "Clear the TPM in the BIOS, or set password= in the config to its owner's."
+    return FAILED, "by somebody else", advice
 
 
 def _ek_certificate(seen: _Seen) -> "_Result":
@@ -171,11 +169,7 @@ def _tag_pcr(seen: _Seen) -> "_Result":
     if index is None:
         return OK, "off", ""
     if TagPcr(seen.tpm.esys, index).is_behind(seen.tpm.tag.peek()):
-        return (
-            WARNING,
-            "PCR {} does not show the tag".format(index),
-            "Restart the host, so that the PCR shows the tag.",
-        )
+        return WARNING, "PCR {} does not show the tag as it is now".format(index), "Restart the host."
     return OK, "PCR {} is up to date".format(index), ""
 
 

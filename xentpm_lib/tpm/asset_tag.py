@@ -55,14 +55,16 @@ class AssetTag(NamedTuple):
         Raises:
             TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_SPACE``, ``XENTPM_NV_FOREIGN``; the old tag is kept.
         """
-        resource = self._current()
+        found = self._current()
         use_owner_auth(self.esys, self.owner_auth)
-        old = None if resource is None else read_resource(self.esys, resource)
+        old = None if found is None else read_resource(self.esys, found)
+        if found is not None and not _fits(found, len(tag)):
+            _require_removable(found)
         self.journal.write(_PENDING, tag)
         try:
             self._make_it(tag)
         except TpmError:
-            self._restore(old)
+            self._give_up(old, found)
             raise
         self.journal.remove(_PENDING)
 
@@ -117,16 +119,31 @@ class AssetTag(NamedTuple):
         handle = self._define(len(tag)) if resource is None else resource.handle
         self.esys.command("NV_Write", [OWNER, handle], [PASSWORD], [sized("TPM2B_MAX_NV_BUFFER", tag), 0])
 
-    def _restore(self, old: Optional[bytes]) -> None:
-        """Undo after a refusal by the TPM. What cannot be undone now is left to the next call."""
-        if old is not None:
-            self.journal.write(_PENDING, old)
-            self._make_it(old)
-        else:
-            resource = self.esys.open(TAG_INDEX)
-            if resource is not None and not NvPublic.from_tpm2b(resource.public).attributes & ts.NV_WRITTEN:
-                self._undefine(resource)
+    def _give_up(self, old: Optional[bytes], found: Optional[Resource]) -> None:
+        """Go back to ``old``, if the TPM answers; else the journal tells the next call to go on."""
+        try:
+            if old is not None:
+                self.journal.write(_PENDING, old)
+                self._make_it(old)
+            elif found is None:
+                self._remove_unwritten()
+        except TpmError:
+            if not self._is_as(found):
+                return
         self.journal.remove(_PENDING)
+
+    def _remove_unwritten(self) -> None:
+        resource = self.esys.open(TAG_INDEX)
+        if resource is not None and not NvPublic.from_tpm2b(resource.public).attributes & ts.NV_WRITTEN:
+            self._undefine(resource)
+
+    def _is_as(self, found: Optional[Resource]) -> bool:
+        """Whether the TPM answers, and the index is what it was before anything was tried."""
+        try:
+            now = self.esys.open(TAG_INDEX)
+        except TpmError:
+            return False
+        return (now and now.name) == (found and found.name)
 
     def _undefine(self, resource: Resource) -> None:
         self.esys.command("NV_UndefineSpace", [OWNER, resource.handle], [PASSWORD], ())
@@ -138,6 +155,15 @@ class AssetTag(NamedTuple):
         inputs = [sized("TPM2B_AUTH", b""), Input("TPM2B_NV_PUBLIC", public.to_tpm2b())]
         (handle,) = self.esys.command("NV_DefineSpace", [OWNER], [PASSWORD], inputs, ["ESYS_TR"])
         return int(handle)
+
+
+def _require_removable(resource: Resource) -> None:
+    if NvPublic.from_tpm2b(resource.public).attributes & ts.NV_PLATFORMCREATE:
+        raise TpmError(
+            "The asset tag's NV index 0x{:08x} belongs to the platform's firmware".format(TAG_INDEX),
+            "Remove it in the BIOS or with the maker's tool; only the platform can.",
+            "XENTPM_NV_FOREIGN",
+        )
 
 
 def _fits(resource: Resource, size: int) -> bool:

@@ -12,6 +12,7 @@ from xentpm_lib.tpm.esys import Esys
 __all__ = ["Properties", "active_banks", "handles_from", "read_properties"]
 
 _CAP_HANDLES, _CAP_PCRS, _CAP_TPM_PROPERTIES = 1, 5, 6
+_SESSION_TYPES = (0x02, 0x03)
 _MOST = 254
 _FIXED, _VARIABLE = 0x100, 0x200
 
@@ -100,13 +101,19 @@ def read_properties(esys: Esys) -> Properties:
 
 
 def handles_from(esys: Esys, first: int) -> List[int]:
-    """The TPM's handles of the kind of ``first``, in order, beginning with ``first``."""
+    """The TPM's handles of the kind of ``first``, in order, beginning with ``first``.
+
+    Among loaded sessions (from 0x02000000) those of policies have 0x03 as their first byte.
+    """
+    kind = first >> 24
+    kinds = _SESSION_TYPES if kind in _SESSION_TYPES else (kind,)
     handles: List[int] = []
     more = 1
     while more:
-        more, reader = _capability(esys, _CAP_HANDLES, handles[-1] + 1 if handles else first)
+        at = kind << 24 | (handles[-1] + 1) & 0xFFFFFF if handles else first
+        more, reader = _capability(esys, _CAP_HANDLES, at)
         new = [reader.u32() for _ in range(reader.u32())]
-        handles += [handle for handle in new if handle >> 24 == first >> 24]
+        handles += [handle for handle in new if handle >> 24 in kinds]
         more = more and len(new) > 0 and handles[-1:] == new[-1:]
     return handles
 

@@ -15,7 +15,7 @@ from xentpm_lib.tpm.response_codes import error_of
 __all__ = ["DEFAULT_TCTI", "TpmSettings", "connect"]
 
 DEFAULT_TCTI = "device:/dev/tpmrm0"
-_TRANSIENT_OBJECTS, _LOADED_SESSIONS, _SAVED_SESSIONS = 0x80000000, 0x02000000, 0x03000000
+_TRANSIENT_OBJECTS, _LOADED_SESSIONS = 0x80000000, 0x02000000
 
 
 class TpmSettings(NamedTuple):
@@ -108,6 +108,6 @@ def _signals_between_commands(esys: Esys, arrived: List[int]) -> Iterator[None]:
 
 def _flush_leftovers(esys: Esys) -> None:
     """Flush what a killed process left in the TPM's memory; behind a resource manager that is nothing."""
-    for first in (_TRANSIENT_OBJECTS, _LOADED_SESSIONS, _SAVED_SESSIONS):
+    for first in (_TRANSIENT_OBJECTS, _LOADED_SESSIONS):
         for handle in handles_from(esys, first):
             esys.flush(esys.adopt_session(handle))

@@ -7,7 +7,7 @@ from xentpm_lib.errors import TpmError, UsageError
 from xentpm_lib.evidence.credential_file import Credential
 from xentpm_lib.tpm.ek_templates import needs_policy
 from xentpm_lib.tpm.esys import ENDORSEMENT, NONE, PASSWORD, Esys, Input
-from xentpm_lib.tpm.keys import LoadedKey
+from xentpm_lib.tpm.keys import EK_HANDLE, LoadedKey
 from xentpm_lib.tpm.quoting import sized
 from xentpm_lib.tpm.response_codes import RC, base_code
 
@@ -34,7 +34,7 @@ def activate_credential(esys: Esys, ek: LoadedKey, ak: LoadedKey, credential: Cr
             "ActivateCredential", [ak.handle, ek.handle], [PASSWORD, session], inputs, ["TPM2B_DIGEST"]
         )
     except TpmError as error:
-        if error.rc is None or base_code(error.rc) not in _REFUSALS:
+        if error.rc is None or not _is_refusal(esys, base_code(error.rc)):
             raise
         raise UsageError(
             "challenge: it was made for another TPM or attestation key, or was damaged on the way",
@@ -42,6 +42,11 @@ def activate_credential(esys: Esys, ek: LoadedKey, ak: LoadedKey, credential: Cr
             "XENTPM_CHALLENGE",
         ) from error
     return bytes(secret[2:])
+
+
+def _is_refusal(esys: Esys, code: int) -> bool:
+    """Whether the TPM refused the credential. Some say FAILURE to it, which a broken TPM says to all."""
+    return code in _REFUSALS or (code == RC.FAILURE and esys.open(EK_HANDLE) is not None)
 
 
 def _endorsement_session(esys: Esys, ek: LoadedKey) -> int:

@@ -6,7 +6,6 @@ Spec: TCG EK Credential Profile for TPM Family 2.0, 2.5, section 2.2.
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from xentpm_lib.errors import FormatError, TpmError, XenTpmError
-from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.certificate import certificate_holds_key, trim_certificate
 from xentpm_lib.evidence.tpm_structures import Public
 from xentpm_lib.tpm.capabilities import handles_from
@@ -19,7 +18,6 @@ from xentpm_lib.tpm.ownership import use_owner_auth
 __all__ = ["Endorsement", "endorsement_key", "find_certificate", "read_chain", "read_endorsement"]
 
 _NV_INDICES = 0x01000000
-_EK_ATTRIBUTES = ts.FIXED_TPM | ts.FIXED_PARENT | ts.RESTRICTED | ts.DECRYPT
 
 
 class Endorsement(NamedTuple):
@@ -69,7 +67,7 @@ def read_chain(esys: Esys, indices: Sequence[int]) -> Tuple[bytes, ...]:
     Raises:
         XenTpmError: ``XENTPM_CERTIFICATE``.
     """
-    data = b"".join(read_index(esys, index) or b"" for index in indices if index in CERTIFICATE_CHAIN_INDICES)
+    data = b"".join(_read(esys, index) or b"" for index in indices if index in CERTIFICATE_CHAIN_INDICES)
     chain: List[bytes] = []
     while data.startswith(b"\x30"):  # what follows the last certificate is padding
         chain.append(_trim(data))
@@ -78,14 +76,22 @@ def read_chain(esys: Esys, indices: Sequence[int]) -> Tuple[bytes, ...]:
 
 
 def _find(esys: Esys) -> Optional[LoadedKey]:
-    key = open_key(esys, EK_HANDLE)
-    if key is not None and key.public.attributes & _EK_ATTRIBUTES != _EK_ATTRIBUTES:
-        raise TpmError(
-            "The key at 0x{:08x} is no endorsement key".format(EK_HANDLE),
-            "Other software put it there: remove it with tpm2_evictcontrol; the next call puts the EK there.",
-            "XENTPM_FOREIGN_KEY",
-        )
+    """The EK at its handle: a key of another template there is none."""
+    try:
+        key = open_key(esys, EK_HANDLE)
+    except FormatError as error:
+        raise _foreign_key() from error
+    if key is not None and not template_of(key.public):
+        raise _foreign_key()
     return key
+
+
+def _foreign_key() -> TpmError:
+    return TpmError(
+        "The key at 0x{:08x} is no endorsement key".format(EK_HANDLE),
+        "Other software put it there: remove it with tpm2_evictcontrol; the next call puts the EK there.",
+        "XENTPM_FOREIGN_KEY",
+    )
 
 
 def _make(esys: Esys, owner_auth: bytes, indices: Sequence[int]) -> LoadedKey:
@@ -108,15 +114,19 @@ def _in_order_of_certificates(indices: Sequence[int]) -> Tuple[EkTemplate, ...]:
 
 
 def _read_certificate(esys: Esys, index: int) -> Optional[bytes]:
+    data = _read(esys, index)
+    return None if data is None else _trim(data)
+
+
+def _read(esys: Esys, index: int) -> Optional[bytes]:
     try:
-        data = read_index(esys, index)
+        return read_index(esys, index)
     except TpmError as error:
         raise XenTpmError(
             "XenServer could not read TPM certificate: {}".format(error),
             "`tpm2_getekcertificate` shows what the TPM holds; report it with what `xentpm --status` says.",
             "XENTPM_CERTIFICATE",
         ) from error
-    return None if data is None else _trim(data)
 
 
 def _trim(data: bytes) -> bytes:

@@ -7,7 +7,7 @@ Spec: TCG TSS 2.0 ESAPI Specification; TPM 2.0 Library, Part 3 "Commands".
 """
 
 import time
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence.algorithms import digest, hash_by_id
@@ -80,18 +80,24 @@ class Esys:
         function = getattr(self._lib, "Esys_" + name)
         arguments = [self._argument(value) for value in inputs]
         padded = (tuple(sessions) + _NO_SESSIONS)[:3]
-        pause_s = _FIRST_PAUSE_S
-        for attempt in range(_TRIES):
-            self.stop_if_interrupted()
-            slots = [self._slot(kind) for kind in outputs]
-            rc = function(self._context, *handles, *padded, *arguments, *slots)
-            if base_code(rc) not in TRANSIENT_CODES or attempt == _TRIES - 1:
-                break
-            time.sleep(pause_s)
-            pause_s *= 2
+        slots = [self._slot(kind) for kind in outputs]
+        rc = self._until_ready(lambda: int(function(self._context, *handles, *padded, *arguments, *slots)))
         if rc:
             raise error_of(rc, name)
         return tuple(self._output(kind, slot) for kind, slot in zip(outputs, slots) if kind)
+
+    def _until_ready(self, send: Callable[[], int]) -> int:
+        """The response code of ``send``, which is called again while the TPM says that it is busy."""
+        pause_s = _FIRST_PAUSE_S
+        for _ in range(_TRIES - 1):
+            self.stop_if_interrupted()
+            rc = send()
+            if base_code(rc) not in TRANSIENT_CODES:
+                return rc
+            time.sleep(pause_s)
+            pause_s *= 2
+        self.stop_if_interrupted()
+        return send()
 
     def stop_if_interrupted(self) -> None:
         """Raise the interruption that a signal handler left, at a point where nothing can be lost."""
@@ -103,8 +109,8 @@ class Esys:
     def open(self, tpm_handle: int) -> Optional[Resource]:
         """The object or NV index at a persistent or NV handle, None where there is nothing. One command."""
         slot = self._ffi.new("ESYS_TR *")
-        self.stop_if_interrupted()
-        rc = self._lib.Esys_TR_FromTPMPublic(self._context, tpm_handle, *_NO_SESSIONS, slot)
+        read = self._lib.Esys_TR_FromTPMPublic
+        rc = self._until_ready(lambda: int(read(self._context, tpm_handle, *_NO_SESSIONS, slot)))
         if base_code(rc) in (RC.HANDLE, RC.VALUE):
             return None
         if rc:

@@ -38,13 +38,12 @@ def is_owned(esys: Esys, auth: bytes) -> bool:
 
 
 def use_owner_auth(esys: Esys, auth: bytes) -> None:
-    """Authorise as owner with ``auth`` from here on; a free TPM is taken first. One command where it is ours.
+    """Authorise as owner with ``auth`` from here on. A free TPM is taken first, a taking cut short finished.
 
     Raises:
         TpmError: ``XENTPM_NOT_OWNED`` when the owner is somebody else.
     """
-    if not _owner_auth_is(esys, auth):
-        take_ownership(esys, auth)
+    take_ownership(esys, auth)
     esys.set_auth(OWNER, auth)
 
 

@@ -40,19 +40,13 @@ def make_quote(esys: Esys, key: LoadedKey, nonce: bytes, selection: Optional[Pcr
     Where a PCR changes between reading and signing, both are done again.
 
     Raises:
-        UsageError: a bank of the selection is not active.
+        UsageError: a bank of the selection is not active, or the TPM takes no nonce of this size.
         TpmError: ``XENTPM_NO_BANK``, ``XENTPM_FOREIGN_KEY``, ``XENTPM_PCRS_CHANGE``.
     """
     for _ in range(_TRIES):
         values = read_pcrs(esys, selection) if selection else _read_strongest_bank(esys)
         asked = selection or _all_of(next(iter(values)))
-        quoted, signature = esys.command(
-            "Quote",
-            [key.handle],
-            [PASSWORD],
-            [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, Input("TPML_PCR_SELECTION", asked.to_bytes())],
-            ["TPM2B_ATTEST", "TPMT_SIGNATURE"],
-        )
+        quoted, signature = _sign(esys, key, nonce, asked)
         attest = Attest.from_bytes(quoted[2:])
         _require_endorsement_primary(attest, key)
         if _is_over(attest, values, asked, Signature.from_bytes(signature).hash):
@@ -62,6 +56,22 @@ def make_quote(esys: Esys, key: LoadedKey, nonce: bytes, selection: Optional[Pcr
         "Something on this host extends PCRs all the time: find it, or leave its PCR out with pcrs=.",
         "XENTPM_PCRS_CHANGE",
     )
+
+
+def _sign(esys: Esys, key: LoadedKey, nonce: bytes, selection: PcrSelection) -> Tuple[bytes, bytes]:
+    inputs = [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, Input("TPML_PCR_SELECTION", selection.to_bytes())]
+    try:
+        quoted, signature = esys.command(
+            "Quote", [key.handle], [PASSWORD], inputs, ["TPM2B_ATTEST", "TPMT_SIGNATURE"]
+        )
+    except TpmError as error:
+        if error.rc is not None and base_code(error.rc) == RC.SIZE:
+            raise UsageError(
+                "nonce: this TPM takes none of {} bytes".format(len(nonce)),
+                "Send 16 to 32 bytes, which every TPM takes.",
+            ) from error
+        raise
+    return quoted, signature
 
 
 def read_pcrs(esys: Esys, selection: PcrSelection, known: Optional[PcrValues] = None) -> PcrValues:

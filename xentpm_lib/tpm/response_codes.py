@@ -7,7 +7,7 @@ from typing import Dict, FrozenSet, NamedTuple
 
 from xentpm_lib.errors import TpmError
 
-__all__ = ["RC", "TRANSIENT_CODES", "base_code", "error_of"]
+__all__ = ["LOCKOUT_HINT", "RC", "TRANSIENT_CODES", "base_code", "error_of"]
 
 _LAYER_TPM = 0x00
 _LAYER_TCTI = 0x0A
@@ -64,6 +64,10 @@ class _Meaning(NamedTuple):
     hint: str
 
 
+LOCKOUT_HINT = (
+    "Wait for its recovery time, or: tpm2_dictionarylockout --clear-lockout -p hex:<digits of password= "
+    "in the config>; a wrong password there locks it for a day."
+)
 _CLEAR = "Clear the TPM in the BIOS, then call again: a clear also removes keys that other software made."
 _ENABLE = "Enable the TPM and both its hierarchies in the BIOS, then restart the host."
 _POWER_CYCLE = (
@@ -86,7 +90,7 @@ _MEANINGS: Dict[int, _Meaning] = {
     RC.LOCKOUT: _Meaning(
         "XENTPM_LOCKED_OUT",
         "The TPM is locked after too many wrong passwords",
-        "Wait, or reset it with the lockout password: tpm2_dictionarylockout --clear-lockout",
+        LOCKOUT_HINT,
     ),
     RC.AUTH_FAIL: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),
     RC.BAD_AUTH: _Meaning("XENTPM_AUTH_FAILED", "The TPM refused the password", _CLEAR),

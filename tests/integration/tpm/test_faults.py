@@ -289,7 +289,7 @@ from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import Paths
 from xentpm_lib.tpm.ek_templates import EK_TEMPLATES
 from xentpm_lib.tpm.keys import create_primary
-with Host.at(Paths.of_config(sys.argv[1])).tpm("held") as tpm:
+with Host(Paths.of_config(sys.argv[1])).tpm("held") as tpm:
     create_primary(tpm.esys, EK_TEMPLATES[1].public)
     print("made", flush=True)
     while True:
