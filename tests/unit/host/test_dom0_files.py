@@ -39,23 +39,23 @@ def test_identifiers(files):
 @pytest.mark.parametrize(
     "text",
     [
-        b"INSTALLATION_UUID='A-B'\n",
-        b'INSTALLATION_UUID="a-b"\n',
-        b"INSTALLATION_UUID=a-b",
-        b"X='1'\njunk\n\xff\nINSTALLATION_UUID = 'a-b' \n",
+        b"INSTALLATION_UUID='%s'\n" % HOST_UUID.upper().encode(),
+        b'INSTALLATION_UUID="%s"\n' % HOST_UUID.encode(),
+        b"INSTALLATION_UUID=%s" % HOST_UUID.encode(),
+        b"X='1'\njunk\n\xff\nINSTALLATION_UUID = '%s' \n" % HOST_UUID.encode(),
     ],
 )
 def test_inventory_spellings(files, text):
     dom0, write = files
     write("etc/xensource-inventory", text)
-    assert dom0.host_uuid == "a-b"
+    assert dom0.host_uuid == HOST_UUID
 
 
-@pytest.mark.parametrize("text", [b"", b"OTHER='x'\n", b"INSTALLATION_UUID=''\n"])
+@pytest.mark.parametrize("text", [b"", b"OTHER='x'\n", b"INSTALLATION_UUID=''\n", b"INSTALLATION_UUID='x'"])
 def test_inventory_without_uuid(files, text):
     dom0, write = files
     write("etc/xensource-inventory", text)
-    assert "holds no INSTALLATION_UUID" in _refusal(lambda: dom0.host_uuid)
+    assert "INSTALLATION_UUID" in _refusal(lambda: dom0.host_uuid)
 
 
 def test_no_inventory(files, bare_dom0):
@@ -65,8 +65,9 @@ def test_no_inventory(files, bare_dom0):
 
 def test_no_system_uuid(files, bare_dom0):
     dom0, write = files
-    write("sys/class/dmi/id/product_uuid", b" \n")
-    assert "SMBIOS UUID" in _refusal(lambda: dom0.system_uuid)
+    for data in (b"", b" \n", b"Not Settable\n", b"\xff" * 36):
+        write("sys/class/dmi/id/product_uuid", data)
+        assert "SMBIOS UUID" in _refusal(lambda: dom0.system_uuid)
     os.unlink(os.path.join(bare_dom0.root, "sys/class/dmi/id/product_uuid"))
     _refusal(lambda: dom0.system_uuid)
 
