@@ -1,6 +1,6 @@
 """The plugin with dom0's own XenAPIPlugin module, and with one that cannot be used.
 
-The stand-in is written from the contract (docs/plugin-api.md): ``dispatch`` reads the call from ``sys.argv``, calls
+The stand-in is written from what is known of it: ``dispatch`` reads the call from ``sys.argv``, calls
 ``f(session, args)``, turns ``Failure(code, params)`` into ``[code] + params`` and any other exception into
 ``['XENAPI_PLUGIN_FAILURE', fn, class, str(e)]``; malformed calls are not its business.
 """
