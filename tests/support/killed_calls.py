@@ -11,6 +11,7 @@ from support import tpm_probe
 from support.dom0 import NONCE, PASSWORD, REPOSITORY, Dom0
 from support.kill_proxy import KillPoint, KillProxy
 from support.remote_side import check_quote, make_challenge
+
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
 from xentpm_lib.host.host import Host
@@ -90,7 +91,9 @@ class Bed:
     def pending(self) -> List[str]:
         """What is to be finished, by the names of its files."""
         state = self.dom0.paths.state
-        return [name for name in os.listdir(state) if name.endswith(".pending")] if os.path.isdir(state) else []
+        return (
+            [name for name in os.listdir(state) if name.endswith(".pending")] if os.path.isdir(state) else []
+        )
 
     def check_owner(self) -> None:
         """Both authorisations are ours; the lockout one is asked once."""

@@ -17,7 +17,18 @@ def make_challenge(folder: str, identity: Identity, secret: bytes) -> str:
     for path, data in ((ek, identity.ek.to_tpm2b()), (plain, secret)):
         with open(path, "wb") as file:
             file.write(data)
-    command = ["tpm2_makecredential", "-Q", "-T", "none", "-u", ek, "-s", plain, "-n", identity.ak.name().hex()]
+    command = [
+        "tpm2_makecredential",
+        "-Q",
+        "-T",
+        "none",
+        "-u",
+        ek,
+        "-s",
+        plain,
+        "-n",
+        identity.ak.name().hex(),
+    ]
     subprocess.check_call(command + ["-o", sealed])
     with open(sealed, "rb") as file:
         return encode_base64(file.read())

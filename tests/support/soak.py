@@ -16,7 +16,11 @@ def held() -> Dict[str, int]:
     """Resident memory in KiB, open file descriptors and threads of this process."""
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
-    return {"kib": resident, "descriptors": len(os.listdir("/proc/self/fd")), "threads": threading.active_count()}
+    return {
+        "kib": resident,
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+    }
 
 
 def soak(config: str, nonce: str, warm_up: int, count: int) -> Dict[str, Any]:

@@ -1,15 +1,12 @@
 """Calls that are killed, at every TPM command and at random moments, with and without a power failure."""
 
-import os
 import random
 import signal
 
 import pytest
-
 from support import tpm_probe
 from support.dom0 import NONCE
 from support.killed_calls import (
-    AUTH,
     Bed,
     count_commands,
     killed_after,
@@ -17,6 +14,7 @@ from support.killed_calls import (
     points,
     usual_times,
 )
+
 from xentpm_lib.host import functions
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 
@@ -91,7 +89,9 @@ def at_random_moments(bed, start, number, before=lambda: None, kills=RANDOM_KILL
             yield done
         if done == kills:
             return
-    raise AssertionError("only {} of {} calls were still running when the signal came".format(done, MOST_STARTS))
+    raise AssertionError(
+        "only {} of {} calls were still running when the signal came".format(done, MOST_STARTS)
+    )
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -204,7 +204,9 @@ def test_first_use_killed_at_random(new_bed):
     assert len(keys) == 1
 
 
-CALLS = dict(READING, **{"set": lambda bed: change_tag(bed, TAG_32), "clear": lambda bed: change_tag(bed, None)})
+CALLS = dict(
+    READING, **{"set": lambda bed: change_tag(bed, TAG_32), "clear": lambda bed: change_tag(bed, None)}
+)
 CALLS["rotation"] = lambda bed: bed.cli("--rotate_ak")
 
 
