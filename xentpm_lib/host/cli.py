@@ -5,8 +5,10 @@ stdout is the result, stderr everything else. Exit status: 0 good, 1 error, 2 us
 """
 
 import argparse
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Sequence
 
 from xentpm_lib import __version__
@@ -98,14 +100,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         return _run(chosen[0], options)
     except XenTpmError as error:
-        print("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT), file=sys.stderr)
+        _tell("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT))
         return 1
     except KeyboardInterrupt:
-        print("xentpm: interrupted; nothing is left half done", file=sys.stderr)
+        _tell("xentpm: interrupted; nothing is left half done")
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,7 +112,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong and end with 2."""
-        print("xentpm: {}\nhint: xentpm --help lists the options".format(message), file=sys.stderr)
+        _tell("xentpm: {}\nhint: xentpm --help lists the options".format(message))
         sys.exit(2)
 
 
@@ -123,9 +122,34 @@ def _run(option: _Option, options: argparse.Namespace) -> int:
         outcome = option.action(host, getattr(options, option.name))
     finally:
         for warning in host.warnings:
-            print("xentpm: warning: {}".format(warning), file=sys.stderr)
-    print(outcome.to_json() if options.json else outcome.text, flush=True)
+            _tell("xentpm: warning: {}".format(warning))
+    _print(outcome.to_json() if options.json else outcome.text)
     return outcome.exit_status
+
+
+def _print(text: str) -> None:
+    """Write the result. Raises: XenTpmError ``XENTPM_IO`` when stdout does not take it."""
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "stdout is closed")
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        sys.stdout.flush()
+    except OSError as error:
+        if sys.stdout is not None:  # what is still buffered must not fail once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise XenTpmError(
+            "the result cannot be written: {}".format(error.strerror),
+            "What was asked for was done; ask again with room for the result.",
+            "XENTPM_IO",
+        ) from error
+
+
+def _tell(text: str) -> None:
+    """Write to stderr, if there is one."""
+    with suppress(OSError, AttributeError):
+        data = text.encode(sys.stderr.encoding or "ascii", "backslashreplace") + b"\n"
+        sys.stderr.buffer.write(data)
+        sys.stderr.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

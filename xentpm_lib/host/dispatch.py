@@ -9,13 +9,14 @@ import sys
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Union
 
 from xentpm_lib.errors import XenTpmError
+from xentpm_lib.host.dom0_module import Failed, PluginFunction, respond_by_dom0
 from xentpm_lib.host.functions import Arguments
 from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import Paths
-from xentpm_lib.host.xmlrpc_call import failure, parse_call, success
+from xentpm_lib.host.xmlrpc_call import Call, failure, parse_call, success
 
 __all__ = ["REPORT_IT", "UNKNOWN_FUNCTION", "error_description", "run_plugin"]
 
@@ -28,20 +29,12 @@ _MAXIMUM_MESSAGE = 2000
 Function = Callable[[Host, Arguments], str]
 
 
-class _Failed(Exception):
-    def __init__(self, description: List[str]) -> None:
-        super().__init__(description[0])
-        self.description = description
-
-
 def run_plugin(functions: Dict[str, Function], plugin: str) -> None:
     """Serve the one call in ``sys.argv``; ``plugin`` is the plugin's path, which tells whose dom0 it is."""
     syslog.openlog("xentpm", syslog.LOG_PID, syslog.LOG_USER)
     table = {name: _logged(name, function, Paths.of_plugin(plugin)) for name, function in functions.items()}
-    dom0_module = _dom0_module()
-    if dom0_module is not None and len(sys.argv) == 2:
-        return _run_by_dom0(dom0_module, table)
-    sys.stdout.buffer.write(_respond(table, sys.argv[1:]))
+    response = _respond(table, sys.argv[1:])
+    sys.stdout.buffer.write(response)
     sys.stdout.flush()
 
 
@@ -59,7 +52,7 @@ def error_description(error: BaseException) -> List[str]:
     ]
 
 
-def _respond(table: Dict[str, Callable[[Any, Arguments], str]], arguments: List[str]) -> bytes:
+def _respond(table: Dict[str, PluginFunction], arguments: List[str]) -> bytes:
     try:
         if len(arguments) != 1:
             raise XenTpmError(
@@ -75,35 +68,36 @@ def _respond(table: Dict[str, Callable[[Any, Arguments], str]], arguments: List[
     if call.function not in table:
         _log(syslog.LOG_ERR, _ascii(call.function[:64]), UNKNOWN_FUNCTION, time.monotonic())
         return failure([UNKNOWN_FUNCTION, _ascii(call.function)])
+    function = _once(table[call.function])
+    return respond_by_dom0({call.function: function}) or _own_response(function, call)
+
+
+def _own_response(function: PluginFunction, call: Call) -> bytes:
     try:
-        return success(table[call.function](call.session_ref, call.arguments))
-    except _Failed as failed:
+        return success(function(call.session_ref, call.arguments))
+    except Failed as failed:
         return failure(failed.description)
 
 
-def _run_by_dom0(module: Any, table: Dict[str, Callable[[Any, Arguments], str]]) -> None:
-    def translated(function: Callable[[Any, Arguments], str]) -> Callable[[Any, Arguments], str]:
-        def call(session: Any, arguments: Arguments) -> str:
+def _once(function: PluginFunction) -> PluginFunction:
+    """``function``, run once at the most: asked again, it gives the outcome that it had."""
+    outcomes: List[Union[str, Failed]] = []
+
+    def call(session: Any, arguments: Arguments) -> str:
+        if not outcomes:
             try:
-                return function(session, arguments)
-            except _Failed as failed:
-                raise module.Failure(failed.description[0], failed.description[1:]) from None
+                outcomes.append(function(session, arguments))
+            except Failed as failed:
+                outcomes.append(failed)
+        if isinstance(outcomes[0], Failed):
+            raise outcomes[0]
+        return outcomes[0]
 
-        return call
-
-    module.dispatch({name: translated(function) for name, function in table.items()})
-
-
-def _dom0_module() -> Any:
-    try:
-        import XenAPIPlugin
-    except Exception:  # absent, or of a release whose module is for Python 2
-        return None
-    return XenAPIPlugin
+    return call
 
 
-def _logged(name: str, function: Function, paths: Paths) -> Callable[[Any, Arguments], str]:
-    """``function`` as XAPI's ``f(session, args)``, that logs its outcome and fails with `_Failed` only."""
+def _logged(name: str, function: Function, paths: Paths) -> PluginFunction:
+    """``function`` as XAPI's ``f(session, args)``, that logs its outcome and fails with `Failed` only."""
 
     def call(_session: Any, arguments: Arguments) -> str:
         start = time.monotonic()
@@ -114,7 +108,7 @@ def _logged(name: str, function: Function, paths: Paths) -> Callable[[Any, Argum
         except Exception as error:
             description = error_description(error)
             _log(syslog.LOG_ERR, name, description[0], start)
-            raise _Failed(description) from error
+            raise Failed(description) from error
         for warning in host.warnings:
             syslog.syslog(syslog.LOG_WARNING, warning)
         _log(syslog.LOG_INFO, name, "ok", start)

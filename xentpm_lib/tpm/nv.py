@@ -50,5 +50,7 @@ def _read(esys: Esys, resource: Resource, size: int, chunk: int) -> bytes:
         piece = esys.command(
             "NV_Read", [resource.handle, resource.handle], [PASSWORD], inputs, ["TPM2B_MAX_NV_BUFFER"]
         )[0]
+        if len(piece) <= 2:
+            raise TpmError("The TPM returned nothing of an NV index of {} bytes".format(size))
         data += piece[2:]
     return data
