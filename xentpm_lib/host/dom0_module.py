@@ -1,8 +1,8 @@
 """Dom0's own ``XenAPIPlugin`` module as the transport, held to the contract that XAPI needs.
 
-The module is not part of this project and differs between releases: one is for Python 2, and none promises
 The module is not part of this project and differs between releases: one is for Python 2, none promises to
 write one response and to end with 0 whatever happens. So its output is caught, and used when it is one.
+"""
 
 import io
 from contextlib import redirect_stdout
