@@ -5,7 +5,7 @@ import socket
 import subprocess
 from typing import Any, List
 
-# A private mount namespace with a /dev of its own, whose log is a link to our socket; nothing outside changes.
+# A private mount namespace with a /dev of its own, whose log is a link to our socket.
 _SCRIPT = """
 mkdir -p "$0/dev"
 mount --rbind /dev "$0/dev"

@@ -1,4 +1,4 @@
-"""The command line: every option, its result, its exit status; errors in one line and a hint, never a traceback."""
+"""The command line: every option, its result and exit status; an error is a line and a hint, no traceback."""
 
 import base64
 import json
@@ -152,8 +152,9 @@ def test_version_and_help(bare_dom0):
     assert _ok(bare_dom0, "--version") == "xentpm {}".format(__version__)
     text = _ok(bare_dom0, "--help")
     for option in (
-        "is_tpm_owned take_ownership get_ekey get_ekcert gen_aik get_aik_pem get_aik_tcpa tpm_challenge tpm_quote "
-        "tpm_set_asset_tag tpm_clear_asset_tag tpm_get_asset_tag status json rotate_ak boot config version"
+        "is_tpm_owned take_ownership get_ekey get_ekcert gen_aik get_aik_pem get_aik_tcpa tpm_challenge "
+        "tpm_quote tpm_set_asset_tag tpm_clear_asset_tag tpm_get_asset_tag status json rotate_ak boot config "
+        "version"
     ).split():
         assert "--" + option in text
 
@@ -293,7 +294,7 @@ def test_no_room_for_stdout(dom0, option):
 
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict", "latin-1:strict"])
-@pytest.mark.parametrize("name", [b"\xff", "ä€".encode("utf-8")], ids=["bytes", "text"])
+@pytest.mark.parametrize("name", [b"\xff", "ä€".encode()], ids=["bytes", "text"])
 def test_stdout_that_cannot_hold_the_text(bare_dom0, name, encoding):
     """Here the path of a configuration, which `--status` tells; 3.6 without a locale has an ASCII stdout."""
     environment = dict(os.environ, PYTHONIOENCODING=encoding)

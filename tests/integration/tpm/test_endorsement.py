@@ -90,6 +90,17 @@ def test_the_key_at_the_handle_counts_not_the_preference(new_dom0):
     assert identity.ek_certificate is None
 
 
+def test_a_certificate_of_another_key_is_passed_over(new_dom0, ecc_dom0):
+    """The RSA index holds somebody else's: the EK is the next one that has a certificate of its own."""
+    other = _certificate_in(ecc_dom0, P256_INDEX)
+    _forget_ek(new_dom0)
+    _undefine(new_dom0, RSA_INDEX)
+    _define(new_dom0, RSA_INDEX, other)
+    identity = _identity(new_dom0)
+    assert [template.name for template in template_of(identity.ek)] == ["H-3"]
+    assert identity.ek.pem() == _certified_pem(identity)
+
+
 def test_no_certificate_at_all(new_dom0):
     _forget_ek(new_dom0)
     _undefine(new_dom0, RSA_INDEX)

@@ -316,7 +316,8 @@ def test_a_signal_flushes_first(dom0, number):
     assert process.stdout.readline() == b"made\n"
     process.send_signal(getattr(signal, number))
     process.communicate(timeout=20)
-    assert process.returncode == -getattr(signal, number)
+    # Until 3.8 Python ends with 1 after a KeyboardInterrupt that nobody catches.
+    assert process.returncode in (-getattr(signal, number), 1 if number == "SIGINT" else None)
     assert tpm2(dom0, "getcap", "handles-transient").strip() == ""
     with open(dom0.paths.lock) as file:
         assert file.read() == ""
