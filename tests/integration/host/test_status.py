@@ -7,9 +7,10 @@ import pytest
 from support.dom0 import NONCE, PASSWORD
 from support.in_process import Answer, call, proxied
 from support.tpm2_tools import OWNER, Tpm2Failed, tpm2
+from support.tpm_proxy import response
 
 from xentpm_lib import __version__
-from xentpm_lib.host import actions, functions
+from xentpm_lib.host import actions, functions, tpm_checks
 from xentpm_lib.host.status import status_of
 
 NAMES = [
@@ -101,6 +102,16 @@ def test_config_that_is_wrong(dom0, text):
     _is(dom0, "config", "failed", "")
     _is(dom0, "tpm_present", "failed", "/dev/tpmrm0")  # looked for at its usual place
     _is(dom0, "pack_version", "ok", __version__)
+
+
+def test_a_wrong_config_beside_a_tpm_at_its_usual_place(dom0, monkeypatch):
+    """Whose the TPM is cannot be told without the password; the rest can."""
+    usual = tpm_checks.Config
+    monkeypatch.setattr(tpm_checks, "Config", lambda **fields: usual(tcti=dom0.tpm.tcti, **fields))
+    dom0.write_config("junk")
+    _is(dom0, "config", "failed", "")
+    _is(dom0, "tpm_owned", "unknown", "")
+    _is(dom0, "ek_certificate", "ok", "RSA")
 
 
 # The TPM
@@ -197,6 +208,19 @@ def test_banks(dom0):
     tpm2(dom0, "pcrallocate", "sha1:none+sha384:all")
     dom0.tpm.power_cycle()
     _is(dom0, "pcr_banks", "ok", "sha384")
+
+
+def test_no_bank_at_all(dom0):
+    """TPM2_GetCapability(PCRS) tells of no bank."""
+
+    def rule(command):
+        if command.name != "GetCapability" or command.data[10:14] != b"\0\0\0\5":
+            return None
+        return response(0)[:2] + b"\0\0\0\x13" + bytes(4) + b"\0" + b"\0\0\0\5" + bytes(4)
+
+    with proxied(dom0, rule):
+        _is(dom0, "pcr_banks", "failed", "none")
+        _is(dom0, "grub_measured", "unknown", "no active PCR bank")
 
 
 def test_measured_boot(dom0):

@@ -5,8 +5,9 @@ import os
 
 import pytest
 from support.dom0 import REPOSITORY
-from support.in_process import call, refusal
+from support.in_process import call, proxied, refusal
 from support.tpm2_tools import OWNER, flush, run_tool, tpm2
+from support.tpm_proxy import response
 
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
@@ -142,6 +143,21 @@ def test_damaged(new_dom0, ecc_dom0, template, at):
     data[max(at, -len(data))] ^= 0x55
     error = refusal(dom0, functions.answer_challenge, challenge=base64.b64encode(bytes(data)).decode("ascii"))
     assert error.code in ("XENTPM_CHALLENGE", "XENTPM_BAD_ARGUMENT")
+
+
+@pytest.mark.parametrize("rc, code", [(0x921, "XENTPM_LOCKED_OUT"), (0x101, "XENTPM_TPM_FAILURE")])
+def test_a_tpm_that_cannot_answer_now(dom0, rc, code):
+    """That is no fault of the challenge: from here on the TPM refuses everything."""
+    challenge = _by_tools(dom0.root, _identity(dom0))
+    refused = []
+
+    def rule(command):
+        refused.extend([command.name] if command.name == "ActivateCredential" else [])
+        return response(rc) if refused else None
+
+    with proxied(dom0, rule):
+        assert refusal(dom0, functions.answer_challenge, challenge=challenge).code == code
+    assert _answer(dom0, challenge) == SECRET
 
 
 def test_many_challenges_leave_nothing(ecc_dom0):
