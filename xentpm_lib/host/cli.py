@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Callable, Dict, NamedTuple, NoReturn, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
@@ -89,22 +89,28 @@ _OPTIONS = (
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command line (default: this process's) and return its exit status."""
-    parser = _parser()
-    words = [_underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
-    options, unknown = parser.parse_known_args(words)
-    chosen = [option for option in _OPTIONS if getattr(options, option.name) is not None]
-    if unknown:
-        parser.error("there is no option {}".format(ascii(unknown[0])))
-    if len(chosen) != 1:
-        parser.error("one option that says what to do is needed, got {}".format(len(chosen)))
     try:
-        return _run(chosen[0], options)
+        return _main([_underscored(word) for word in (sys.argv[1:] if argv is None else argv)])
     except XenTpmError as error:
         _tell("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT))
         return 1
     except KeyboardInterrupt:
         _tell("xentpm: interrupted; nothing is left half done")
         return 130
+
+
+def _main(words: List[str]) -> int:
+    parser = _parser()
+    options, unknown = parser.parse_known_args(words)
+    chosen = [option for option in _OPTIONS if getattr(options, option.name) is not None]
+    if unknown:
+        parser.error("there is no option {}".format(ascii(unknown[0])))
+    if options.version:
+        _print("xentpm {}".format(__version__))
+        return 0
+    if len(chosen) != 1:
+        parser.error("one option that says what to do is needed, got {}".format(len(chosen)))
+    return _run(chosen[0], options)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -114,6 +120,10 @@ class _Parser(argparse.ArgumentParser):
         """Tell what is wrong and end with 2."""
         _tell("xentpm: {}\nhint: xentpm --help lists the options".format(message))
         sys.exit(2)
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help as every other result is written."""
+        _print(self.format_help().rstrip("\n"))
 
 
 def _run(option: _Option, options: argparse.Namespace) -> int:
@@ -160,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Options may be written with - or _. An error is one line on stderr, its remedy the next.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version="xentpm {}".format(__version__))
+    parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument(
         "--config", metavar="PATH", default="/" + CONFIG, help="configuration file (%(default)s)"
     )
