@@ -1,4 +1,4 @@
-"""What a process costs: wall time, CPU time and peak memory, taken by the kernel and not by the process itself."""
+"""What a process costs: wall time, CPU time and peak memory, as the kernel tells them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ __all__ = ["Cost", "Program", "Samples", "peak_memory_mib", "run"]
 _LAUNCHER = (
     "import os,sys\n"
     "pid=os.fork()\n"
-    "if not pid:\n null=os.open('/dev/null',1);os.dup2(null,1);os.dup2(null,2);os.execv(sys.argv[1],sys.argv[1:])\n"
+    "if not pid:\n"
+    " null=os.open('/dev/null',1);os.dup2(null,1);os.dup2(null,2)\n"
+    " os.execv(sys.argv[1],sys.argv[1:])\n"
     "print(os.wait4(pid,0)[2].ru_maxrss)"
 )
 
@@ -70,7 +72,7 @@ def run(program: Program) -> Cost:
 def peak_memory_mib(program: Program) -> float:
     """The most memory that one of its commands had resident.
 
-    A small process starts it: the kernel counts the starting process's memory too, until the program is executed.
+    A small process starts it, because the kernel counts the memory of the starting process too.
     """
     kib = 0
     for command in program.commands:

@@ -1,4 +1,4 @@
-"""What a call of the plugin costs, beside a bare start of Python and tpm2-tools: benchmarks/README.md explains it.
+"""What a call of the plugin costs, beside bare Python and tpm2-tools; benchmarks/README.md explains it.
 
 Programs take turns, so that a machine that is busy for a moment is so for all of them; times are medians.
 """
@@ -158,8 +158,9 @@ def _print_table(rows: list[Row], rounds: int) -> None:
 def _print_call(through: Samples, direct: Samples) -> None:
     above = through.wall_ms - direct.wall_ms
     print(
-        f"  call_plugin through XML-RPC: {through.wall_ms:.1f} ms, its process alone {direct.wall_ms:.1f} ms; "
-        f"at most {CALL_TARGET_MS:g} ms above: {_yes(above <= CALL_TARGET_MS)} ({above:+.1f} ms)"
+        f"  call_plugin through XML-RPC: {through.wall_ms:.1f} ms, its process alone "
+        f"{direct.wall_ms:.1f} ms ({above:+.1f} ms); "
+        f"at most {CALL_TARGET_MS:g} ms above: {_yes(above <= CALL_TARGET_MS)}"
     )
 
 

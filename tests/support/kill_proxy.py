@@ -1,8 +1,8 @@
 """A socket in front of a swtpm that sends its client a signal right before or right after a TPM command."""
 
-import os
 import signal
 import socket
+import subprocess
 import threading
 from typing import Callable, NamedTuple, Optional
 
@@ -12,7 +12,7 @@ VICTIM_LIMIT_S = 30
 
 
 class KillPoint(NamedTuple):
-    """Command ``number`` (from 0), before the TPM sees it, or after the TPM executed it and before it is answered."""
+    """Before the TPM sees command ``number`` (from 0), or after it was executed, before the client knows."""
 
     number: int
     after: bool
@@ -24,20 +24,29 @@ class KillProxy(TpmProxy):
     def __init__(self, path: str, target: str) -> None:
         self.point: Optional[KillPoint] = None
         self._signal = signal.SIGKILL
-        self._victim: Optional[int] = None
+        self._delay_s: Optional[float] = None
+        self._victim: Optional[subprocess.Popen] = None
         self._known = threading.Event()
         super().__init__(path, target)
         self.rule = self._before
 
-    def arm(self, point: Optional[KillPoint], number: signal.Signals = signal.SIGKILL) -> None:
-        """Count commands from 0 again; the process that `aim` names next gets the signal at ``point``."""
+    def arm(
+        self,
+        point: Optional[KillPoint],
+        number: signal.Signals = signal.SIGKILL,
+        delay_s: Optional[float] = None,
+    ) -> None:
+        """Count commands from 0 again; the process that `aim` names next gets the signal at ``point``.
+
+        With ``delay_s`` it goes on and gets the signal that much later, unless it has ended.
+        """
         self._known.clear()
         self.commands.clear()
-        self.point, self._signal = point, number
+        self.point, self._signal, self._delay_s = point, number, delay_s
 
-    def aim(self, pid: int) -> None:
+    def aim(self, process: subprocess.Popen) -> None:
         """Name the victim, which was just started."""
-        self._victim = pid
+        self._victim = process
         self._known.set()
 
     def _before(self, command: Command) -> None:
@@ -53,7 +62,10 @@ class KillProxy(TpmProxy):
         assert self._known.wait(VICTIM_LIMIT_S)
         assert self._victim is not None
         self.point = None
-        os.kill(self._victim, self._signal)
+        if self._delay_s is not None:
+            threading.Timer(self._delay_s, self._victim.send_signal, [self._signal]).start()
+            return
+        self._victim.send_signal(self._signal)
         if self._signal == signal.SIGKILL:
             raise ConnectionAbortedError("the client was killed")
 

@@ -1,11 +1,12 @@
 """Calls that are cut short: how to start them, to kill them, and what has to hold afterwards."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import time
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from support import tpm_probe
 from support.dom0 import NONCE, PASSWORD, REPOSITORY, Dom0
@@ -15,21 +16,35 @@ from support.remote_side import check_quote, make_challenge
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
 from xentpm_lib.host.host import Host
+from xentpm_lib.tpm.binding import load_binding
 
 AUTH = bytes.fromhex(PASSWORD)
 LIMIT_S = 60
-_POLL_S = 0.0005
+MOST_STARTS = 4
+"""For each kill: a call that ends before its signal does not count."""
 
 
 class Bed:
-    """A dom0 whose processes reach its TPM through a `KillProxy`; ``call`` and ``quote`` reach it directly."""
+    """A dom0 whose processes reach its TPM through a `KillProxy`; this process reaches it directly."""
 
-    def __init__(self, dom0: Dom0) -> None:
-        self.dom0, self.tpm = dom0, dom0.tpm
+    def __init__(self, template: str, folder: str) -> None:
+        """Make a dom0 in ``folder``, with a copy of the TPM whose state is in ``template``; power it on."""
+        state = os.path.join(folder, "tpm")
+        shutil.copytree(template, state)
+        load_binding()  # before there are threads
+        self.dom0 = dom0 = Dom0(os.path.join(folder, "root"), state)
+        assert dom0.tpm is not None
+        self.tpm = dom0.tpm
+        self.tpm.start()
         target = self.tpm.tcti.partition("path=")[2]
         self.proxy = KillProxy(target + ".kill", target)
         dom0.configure(tcti=self.proxy.tcti)
         self.challenge = ""
+
+    def close(self) -> None:
+        """Power off."""
+        self.proxy.close()
+        self.tpm.kill()
 
     @property
     def host(self) -> Host:
@@ -74,7 +89,7 @@ class Bed:
     # What holds afterwards
 
     def check(self, tags: Tuple[Optional[bytes], ...]) -> None:
-        """The next call works, proves one of ``tags``, leaves nothing in the TPM and nothing to be finished."""
+        """The next call works, proves one of ``tags``, leaves nothing in the TPM and nothing to finish."""
         evidence = check_quote(functions.get_quote(self.host, {"nonce": NONCE}), NONCE, tags)
         self.check_nothing_left()
         proven = None if evidence.asset_tag is None else tpm_probe.tag(self.tpm)
@@ -115,7 +130,7 @@ def killed_at(bed: Bed, start: "Start", point: KillPoint, number: signal.Signals
     """Start the call, send it the signal at ``point``; returns its exit status."""
     bed.proxy.arm(point, number)
     process = start(bed)
-    bed.proxy.aim(process.pid)
+    bed.proxy.aim(process)
     process.communicate(timeout=LIMIT_S)
     assert bed.proxy.point is None, "the call ended before {}".format(point)
     return process.returncode
@@ -128,26 +143,43 @@ def points(commands: int) -> Iterator[KillPoint]:
         yield KillPoint(number, True)
 
 
-def killed_after(bed: Bed, start: "Start", delay_s: float, number: signal.Signals) -> bool:
-    """Start the call, send it the signal after ``delay_s``; tells whether that ended it."""
-    bed.proxy.arm(None)
-    process = start(bed)
-    time.sleep(delay_s)
-    process.send_signal(number)
-    process.communicate(timeout=LIMIT_S)
-    return process.returncode == -number
+class RandomKills(NamedTuple):
+    """Kill a call at random moments: ``before`` each one, then ``start``, the signal, and ``after``."""
 
+    start: "Start"
+    after: Callable[["Bed"], None]
+    before: Callable[["Bed"], None] = lambda bed: None
+    number: signal.Signals = signal.SIGKILL
+    longest_delay_s: float = 0.002  # a command takes half a millisecond, a whole call's about five
 
-def usual_times(bed: Bed, start: "Start") -> Tuple[float, float]:
-    """When the call takes the lock, and when it ends, in seconds after its start."""
-    bed.proxy.arm(None)
-    begin = time.monotonic()
-    process = start(bed)
-    while not lock_record(bed.dom0) and process.poll() is None:
-        time.sleep(_POLL_S)
-    locked = time.monotonic()
-    process.communicate(timeout=LIMIT_S)
-    return locked - begin, time.monotonic() - begin
+    def run(self, bed: "Bed", generator: random.Random, kills: int) -> None:
+        """Until ``kills`` calls ended by the signal. One in ten gets it on its way to the first command."""
+        self.before(bed)
+        begin = time.monotonic()
+        commands = count_commands(bed, self.start)
+        whole_s = time.monotonic() - begin
+        done = 0
+        for _ in range(MOST_STARTS * kills):
+            self.before(bed)
+            point = KillPoint(generator.randrange(commands), generator.random() < 0.5)
+            early_s = generator.uniform(0, whole_s / 2) if generator.random() < 0.1 else None
+            if self._kills(bed, point, generator.uniform(0, self.longest_delay_s), early_s):
+                done += 1
+                self.after(bed)
+            if done == kills:
+                return
+        raise AssertionError("only {} of {} calls were still running at the signal".format(done, kills))
+
+    def _kills(self, bed: "Bed", point: KillPoint, delay_s: float, early_s: Optional[float]) -> bool:
+        """Tells whether the signal ended the call."""
+        bed.proxy.arm(point if early_s is None else None, self.number, delay_s)
+        process = self.start(bed)
+        bed.proxy.aim(process)
+        if early_s is not None:
+            time.sleep(early_s)
+            process.send_signal(self.number)
+        process.communicate(timeout=LIMIT_S)
+        return process.returncode == -self.number
 
 
 def lock_record(dom0: Dom0) -> str:

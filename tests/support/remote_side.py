@@ -1,4 +1,4 @@
-"""What the other side of an attestation does: make a challenge, verify a quote; by other code than that under test."""
+"""What the other side of an attestation does, by other code than that under test: challenges and verifies."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from xentpm_lib.evidence.tpm_structures import Attest, Public, Signature
 
 
 def make_challenge(folder: str, identity: Identity, secret: bytes) -> str:
-    """A challenge for this identity's keys as ``tpm_challenge`` takes it, made by tpm2-tools; uses ``folder`` for files."""
+    """A challenge for these keys as ``tpm_challenge`` takes it, made by tpm2-tools in ``folder``."""
     ek, plain, sealed = (os.path.join(folder, name) for name in ("ek", "secret", "challenge"))
     for path, data in ((ek, identity.ek.to_tpm2b()), (plain, secret)):
         with open(path, "wb") as file:
@@ -35,7 +35,7 @@ def make_challenge(folder: str, identity: Identity, secret: bytes) -> str:
 
 
 def check_quote(text: str, nonce: str, tags: Optional[tuple] = None) -> QuoteEvidence:
-    """Assert that the quote is signed, is over ``nonce`` and its own PCR values, and proves one of ``tags``."""
+    """Assert that the quote is signed, over ``nonce`` and its own PCR values, and proves one of ``tags``."""
     evidence = QuoteEvidence.from_json(text)
     public = Public.from_tpm2b(evidence.untrusted_ak_public)
     wanted = decode_base64(nonce, "nonce", 16, 64)

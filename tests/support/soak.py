@@ -1,4 +1,4 @@
-"""Quotes in a row in one process: ``python soak.py CONFIG NONCE WARM_UP COUNT`` prints what the process held as JSON."""
+"""Quotes in a row: ``python soak.py CONFIG NONCE WARM_UP COUNT`` prints what the process held, as JSON."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a software TPM holds and lets in, asked with raw commands and so without any of the code under test."""
+"""What a software TPM holds and lets in, asked with raw commands: without any of the code under test."""
 
 import struct
 from typing import Dict, List, Optional

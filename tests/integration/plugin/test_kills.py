@@ -2,17 +2,17 @@
 
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import tpm_probe
 from support.dom0 import NONCE
 from support.killed_calls import (
     Bed,
+    RandomKills,
     count_commands,
-    killed_after,
     killed_at,
     points,
-    usual_times,
 )
 
 from xentpm_lib.host import functions
@@ -20,7 +20,8 @@ from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 
 SEED = 20260131
 RANDOM_KILLS = 100
-MOST_STARTS = 4 * RANDOM_KILLS
+MAKING_KEYS_S = 0.05
+TERMINATIONS = 20
 TAG_20, TAG_20B, TAG_32, TAG_48 = b"\x14" * 20, b"\x15" * 20, b"\x20" * 32, b"\x30" * 48
 TAG_CHANGES = {
     "none to 20": (None, TAG_20),
@@ -38,21 +39,48 @@ READING = {
 }
 OUR_HANDLES = range(0x81010001, 0x81010008)
 KEYS = [0x81010001, 0x81010002]
+CALLS = dict(
+    READING,
+    set=lambda bed: change_tag(bed, TAG_32),
+    clear=lambda bed: change_tag(bed, None),
+    rotation=lambda bed: bed.cli("--rotate_ak"),
+)
 FAILURES = ("kill", "power failure")
 
 
-@pytest.fixture
-def bed(dom0):
-    bed = Bed(dom0)
-    yield bed
-    bed.proxy.close()
+def made_beds(template, folder):
+    """Two of them: what takes long runs on both."""
+    beds = [Bed(template, str(folder / name)) for name in ("one", "two")]
+    yield beds
+    for bed in beds:
+        bed.close()
 
 
 @pytest.fixture
-def new_bed(new_dom0):
-    bed = Bed(new_dom0)
-    yield bed
-    bed.proxy.close()
+def beds(used_tpm, tmp_path):
+    """Dom0s whose TPMs have their owner and keys."""
+    yield from made_beds(used_tpm, tmp_path)
+
+
+@pytest.fixture
+def new_beds(manufactured_tpm, tmp_path):
+    """Dom0s whose TPMs nobody owns."""
+    yield from made_beds(manufactured_tpm, tmp_path)
+
+
+@pytest.fixture
+def bed(beds):
+    return beds[0]
+
+
+@pytest.fixture
+def new_bed(new_beds):
+    return new_beds[0]
+
+
+def key_names(bed):
+    identity = bed.identity()
+    return identity.ek.name(), identity.ak.name(), identity.ek_certificate
 
 
 def change_tag(bed, tag):
@@ -75,23 +103,16 @@ def at_every_command(bed, start, failure, before=lambda: None):
         yield point
 
 
-def at_random_moments(bed, start, number, before=lambda: None, kills=RANDOM_KILLS):
-    """Yields after each signal that ended the call. The calls are told apart by the seed alone."""
-    generator = random.Random(SEED)
+def at_random_moments(beds, calls, kills=RANDOM_KILLS):
+    """Half of the kills on each bed, at the same time; the seed alone tells one run from another."""
     print("seed", SEED)
-    before()
-    locked, ended = min((usual_times(bed, start) for _ in range(2)), key=lambda times: times[1])
-    done = 0
-    for _ in range(MOST_STARTS):
-        before()
-        if killed_after(bed, start, generator.uniform(0.8 * locked, 1.02 * ended), number):
-            done += 1
-            yield done
-        if done == kills:
-            return
-    raise AssertionError(
-        "only {} of {} calls were still running when the signal came".format(done, MOST_STARTS)
-    )
+    with ThreadPoolExecutor(len(beds)) as pool:
+        jobs = [
+            pool.submit(calls.run, bed, random.Random(SEED + number), kills // len(beds))
+            for number, bed in enumerate(beds)
+        ]
+    for job in jobs:
+        job.result()
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -122,8 +143,7 @@ def test_first_use_killed_at_every_command(new_bed, failure):
     bed, keys = new_bed, set()
     for _ in at_every_command(bed, READING["identity"], failure, bed.forget_everything):
         bed.check((None,))
-        identity = bed.identity()
-        keys.add((identity.ek.name(), identity.ak.name(), identity.ek_certificate))
+        keys.add(key_names(bed))
         bed.check_owner()
     assert len(keys) == 1
 
@@ -160,83 +180,96 @@ def test_taking_ownership_killed_at_every_command(new_bed, owner, failure):
 
 
 @pytest.mark.parametrize("call", sorted(READING))
-def test_reading_killed_at_random(bed, call):
-    bed.set_tag(TAG_20)
-    bed.make_challenge()
-    for _ in at_random_moments(bed, READING[call], signal.SIGKILL):
-        bed.check((TAG_20,))
-    bed.check_owner()
+def test_reading_killed_at_random(beds, call):
+    for bed in beds:
+        bed.set_tag(TAG_20)
+        bed.make_challenge()
+    at_random_moments(beds, RandomKills(READING[call], lambda bed: bed.check((TAG_20,))))
+    for bed in beds:
+        bed.check_owner()
 
 
-def test_setting_the_tag_killed_at_random(bed):
-    for count in at_random_moments(
-        bed, lambda bed: change_tag(bed, TAG_32), signal.SIGKILL, lambda: bed.set_tag(TAG_20)
-    ):
-        bed.check((TAG_20, TAG_32))
-    bed.check_owner()
+@pytest.mark.parametrize("new", (TAG_32, None), ids=("set", "clear"))
+def test_changing_the_tag_killed_at_random(beds, new):
+    seen = []
+
+    def check(bed):
+        bed.check((TAG_20, new))
+        seen.append(tpm_probe.tag(bed.tpm))
+
+    at_random_moments(
+        beds, RandomKills(lambda bed: change_tag(bed, new), check, lambda bed: bed.set_tag(TAG_20))
+    )
+    assert len(seen) == RANDOM_KILLS and set(seen) == {TAG_20, new}
+    for bed in beds:
+        bed.check_owner()
 
 
-def test_clearing_the_tag_killed_at_random(bed):
-    for _ in at_random_moments(
-        bed, lambda bed: change_tag(bed, None), signal.SIGKILL, lambda: bed.set_tag(TAG_20)
-    ):
-        bed.check((TAG_20, None))
-    bed.check_owner()
+def test_rotation_killed_at_random(beds):
+    names = []
 
-
-def test_rotation_killed_at_random(bed):
-    names = [bed.identity().ak.name()]
-    for _ in at_random_moments(bed, lambda bed: bed.cli("--rotate_ak"), signal.SIGKILL):
+    def check(bed):
         bed.check((None,))
         names.append(bed.identity().ak.name())
         assert bed.identity().ak.name() == names[-1]
+
+    def start(bed):
+        return bed.cli("--rotate_ak")
+
+    at_random_moments(beds[:1], RandomKills(start, check))
     assert len(set(names)) > 10
-    bed.check_owner()
+    beds[0].check_owner()
 
 
-def test_first_use_killed_at_random(new_bed):
-    bed, keys = new_bed, set()
-    for _ in at_random_moments(bed, READING["identity"], signal.SIGKILL, bed.forget_everything):
+def test_first_use_killed_at_random(new_beds):
+    keys = set()
+
+    def check(bed):
         bed.check((None,))
-        identity = bed.identity()
-        keys.add((identity.ek.name(), identity.ak.name(), identity.ek_certificate))
+        keys.add(key_names(bed))
         bed.check_owner()
+
+    at_random_moments(
+        new_beds,
+        RandomKills(READING["identity"], check, Bed.forget_everything, longest_delay_s=MAKING_KEYS_S),
+    )
     assert len(keys) == 1
-
-
-CALLS = dict(
-    READING, **{"set": lambda bed: change_tag(bed, TAG_32), "clear": lambda bed: change_tag(bed, None)}
-)
-CALLS["rotation"] = lambda bed: bed.cli("--rotate_ak")
 
 
 @pytest.mark.parametrize("call", sorted(CALLS))
 def test_terminated_at_every_command(bed, call):
     """The process itself flushes what it made, then ends by the signal."""
-    bed.set_tag(TAG_20)
-    bed.make_challenge()
-    bed.proxy.arm(None)
-    for point in points(count_commands(bed, CALLS[call])):
+
+    def before():
         bed.set_tag(TAG_20)
         bed.make_challenge()
+
+    before()
+    for point in points(count_commands(bed, CALLS[call])):
+        before()
         assert killed_at(bed, CALLS[call], point, signal.SIGTERM) == -signal.SIGTERM
         bed.check_nothing_left()
         bed.check((TAG_20, TAG_32, None))
 
 
-def test_first_use_terminated_at_random(new_bed):
-    bed = new_bed
-    for _ in at_random_moments(bed, READING["identity"], signal.SIGTERM, bed.forget_everything, kills=20):
+@pytest.mark.parametrize("call", sorted(CALLS))
+def test_terminated_at_random(beds, call):
+    def before(bed):
+        bed.set_tag(TAG_20)
+        bed.make_challenge()
+
+    def check(bed):
+        bed.check_nothing_left()
+        bed.check((TAG_20, TAG_32, None))
+
+    at_random_moments(beds, RandomKills(CALLS[call], check, before, signal.SIGTERM), TERMINATIONS)
+
+
+def test_first_use_terminated_at_random(new_beds):
+    def check(bed):
         bed.check_nothing_left()
         bed.check((None,))
         bed.check_owner()
 
-
-@pytest.mark.parametrize("call", sorted(CALLS))
-def test_terminated_at_random(bed, call):
-    bed.set_tag(TAG_20)
-    bed.make_challenge()
-    for _ in at_random_moments(bed, CALLS[call], signal.SIGTERM, bed.make_challenge, kills=20):
-        bed.check_nothing_left()
-        bed.check((TAG_20, TAG_32, None))
-        bed.set_tag(TAG_20)
+    calls = RandomKills(READING["identity"], check, Bed.forget_everything, signal.SIGTERM, MAKING_KEYS_S)
+    at_random_moments(new_beds, calls, TERMINATIONS)
