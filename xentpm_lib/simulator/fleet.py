@@ -85,9 +85,7 @@ def _free_names(taken: Iterable[str], count: int) -> list[str]:
     return [name for name in names if name not in set(taken)][: max(count, 0)]
 
 
-def _in_parallel(
-    names: list[str], work: Callable[[str], _T], done: Callable[[str, int], None]
-) -> list[_T]:
+def _in_parallel(names: list[str], work: Callable[[str], _T], done: Callable[[str, int], None]) -> list[_T]:
     """Work for each name, a few at a time; the first error stops what has not begun."""
     pool = ThreadPoolExecutor(max_workers=_AT_A_TIME, thread_name_prefix="machine")
     try:

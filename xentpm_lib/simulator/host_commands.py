@@ -26,9 +26,7 @@ def list_hosts(client: Client, as_json: bool) -> str:
     hosts: list[dict[str, Any]] = client.call("simulator.get_hosts")
     if as_json:
         return json.dumps(hosts)
-    return "\n".join(
-        f"{host['name']:<8} {host['uuid']}  {_state(host):<8}  {host['dir']}" for host in hosts
-    )
+    return "\n".join(f"{host['name']:<8} {host['uuid']}  {_state(host):<8}  {host['dir']}" for host in hosts)
 
 
 def _state(host: dict[str, Any]) -> str:

@@ -186,7 +186,7 @@ def _plugin_args(params: Params) -> dict[str, str]:
     for name, value in params.items():
         if not name.startswith("args:"):
             continue
-        key, _colon, kind = name[len("args:"):].partition(":")
+        key, _colon, kind = name[len("args:") :].partition(":")
         args[key] = _file_content(value) if kind == "file" else value
     return args
 

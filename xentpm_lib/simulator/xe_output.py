@@ -126,7 +126,7 @@ def describe_error(error: XapiError, names: Mapping[str, str]) -> list[str]:
     if error.code not in _KNOWN_ERRORS:
         return [f"Error code: {error.code}", f"Error parameters: {', '.join(params)}"]
     sentence, labels = _KNOWN_ERRORS[error.code]
-    missing = [f"{label}: <unknown>" for label in labels[len(params):]]
-    extra = [f"<extra>: {param}" for param in params[len(labels):]]
+    missing = [f"{label}: <unknown>" for label in labels[len(params) :]]
+    extra = [f"<extra>: {param}" for param in params[len(labels) :]]
     named = [f"{label}: {param}" for label, param in zip(labels, params, strict=False)]
     return [sentence, *named, *missing, *extra]

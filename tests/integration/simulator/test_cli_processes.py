@@ -35,7 +35,10 @@ class Simulator:
     def __init__(self, place: Path, *options: str) -> None:
         self.process = subprocess.Popen(
             [*PROGRAM, "up", "--json", *options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(place),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(place),
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -199,7 +202,8 @@ def test_port(start: Callable[..., Simulator], sim: Sim, tmp_path: Path) -> None
     taken = sim("up", "--port", port, "--http")
     assert taken.returncode == 1
     assert taken.stderr.splitlines() == [
-        f"xentpm-sim: port {port} is in use", "hint: leave out --port to get a free one",
+        f"xentpm-sim: port {port} is in use",
+        "hint: leave out --port to get a free one",
     ]
     place = str(tmp_path / "pool")
     assert sim("up", "--port", port, "--http", "--dir", place).returncode == 1
@@ -211,8 +215,15 @@ def test_port(start: Callable[..., Simulator], sim: Sim, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "arguments",
     [
-        [], ["up", "--hosts", "0"], ["up", "--hosts", "51"], ["up", "--port", "x"], ["up", "--port", "70000"],
-        ["host"], ["host", "explode"], ["host", "edit"], ["nothing"],
+        [],
+        ["up", "--hosts", "0"],
+        ["up", "--hosts", "51"],
+        ["up", "--port", "x"],
+        ["up", "--port", "70000"],
+        ["host"],
+        ["host", "explode"],
+        ["host", "edit"],
+        ["nothing"],
     ],
 )
 def test_wrong_usage(sim: Sim, arguments: list[str]) -> None:

@@ -25,7 +25,10 @@ class Pool:
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(place), "TMPDIR": str(place)}
         self.process = subprocess.Popen(
             [*PROGRAM, "up", "--json", *options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -131,7 +134,10 @@ def test_tpm_state_survives(tmp_path: Path) -> None:
 def test_interrupted_while_tpms_are_made(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
-        [*PROGRAM, "up", "--hosts", "6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*PROGRAM, "up", "--hosts", "6"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=environment,
     )
     assert process.stderr is not None

@@ -136,7 +136,10 @@ def test_control_characters_are_unparseable(failure: Callable[[str], list[str]])
 def test_fault(failure: Callable[[str], list[str]]) -> None:
     fault = xmlrpc.client.dumps(xmlrpc.client.Fault(7, "broken"))
     assert failure(f"#!/bin/sh\ncat <<'END'\n{fault}END\n") == [
-        "XENAPI_PLUGIN_FAILURE", "fault", "7", "broken",
+        "XENAPI_PLUGIN_FAILURE",
+        "fault",
+        "7",
+        "broken",
     ]
 
 

@@ -57,7 +57,15 @@ def test_types(xapi: Xapi) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"x", b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b'{"jsonrpc": "2.0"}', b'{"a": NaN}',
+        b"",
+        b"x",
+        b"[]",
+        b"{}",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"jsonrpc": "2.0"}',
+        b'{"a": NaN}',
         b'{"jsonrpc": "1.0", "method": "a", "id": 1}',
         b'{"jsonrpc": "2.0", "method": "a", "params": [], "id": null}',
         b'{"jsonrpc": "2.0", "method": "a", "params": [], "id": true}',

@@ -51,7 +51,8 @@ def test_login_and_logout(xapi: Xapi) -> None:
     assert session != other
     assert xapi.call("session.logout", [session]) == ""
     assert error_of(lambda name, *p: xapi.call(name, list(p)), "host.get_all", session) == [
-        "SESSION_INVALID", session,
+        "SESSION_INVALID",
+        session,
     ]
     assert xapi.call("host.get_all", [other])
 
@@ -63,7 +64,9 @@ def test_wrong_credentials(xapi: Xapi, credentials: list[str]) -> None:
     with pytest.raises(XapiError) as caught:
         xapi.call("session.login_with_password", credentials)
     assert caught.value.description == [
-        "SESSION_AUTHENTICATION_FAILED", credentials[0], "Authentication failure",
+        "SESSION_AUTHENTICATION_FAILED",
+        credentials[0],
+        "Authentication failure",
     ]
 
 
@@ -204,8 +207,12 @@ def test_offline_host(call: Call, hosts: list[str]) -> None:
     assert call("host_metrics.get_live", metrics) is False
     assert call("host.get_hostname", hosts[0]) == "host1"
     for name, *params in (
-        ("host.call_plugin", "tpm", "f", {}), ("host.disable",), ("host.enable",), ("host.evacuate",),
-        ("host.reboot",), ("simulator.host_reboot",),
+        ("host.call_plugin", "tpm", "f", {}),
+        ("host.disable",),
+        ("host.enable",),
+        ("host.evacuate",),
+        ("host.reboot",),
+        ("simulator.host_reboot",),
     ):
         assert error_of(call, name, hosts[0], *params) == ["HOST_OFFLINE", hosts[0]]
     assert call("host.call_plugin", hosts[1], "tpm", "f", {}) == "I am host2"
@@ -231,8 +238,11 @@ def test_a_rebooting_host_is_offline(call: Call, hosts: list[str], machines: lis
 
 
 def test_plugin_gets_the_callers_session(xapi: Xapi, machines: list[FakeMachine]) -> None:
-    add_plugin(machines[0].root, "seen", f"#!/bin/sh\nprintf %s \"$1\" > {machines[0].root}/seen\n" + (
-        answering("ok")[10:]))
+    add_plugin(
+        machines[0].root,
+        "seen",
+        f'#!/bin/sh\nprintf %s "$1" > {machines[0].root}/seen\n' + (answering("ok")[10:]),
+    )
     session = xapi.call("session.login_with_password", ["root", "secret"])
     host = xapi.call("host.get_all", [session])[0]  # type: ignore[index]
     xapi.call("host.call_plugin", [session, host, "seen", "f", {}])
@@ -297,8 +307,13 @@ def test_message_about_nothing(call: Call, machines: list[FakeMachine]) -> None:
 def test_hardware(call: Call, hosts: list[str], machines: list[FakeMachine]) -> None:
     first = call("simulator.get_hosts")[0]
     assert first == {
-        "uuid": machines[0].uuid, "ref": hosts[0], "name": "host1", "dir": str(machines[0].directory),
-        "tcti": machines[0].tcti, "live": True, "enabled": True,
+        "uuid": machines[0].uuid,
+        "ref": hosts[0],
+        "name": "host1",
+        "dir": str(machines[0].directory),
+        "tcti": machines[0].tcti,
+        "live": True,
+        "enabled": True,
     }
     assert call("simulator.host_components", hosts[0]) == ["initrd", "kernel"]
     call("simulator.host_edit", hosts[0], "initrd")

@@ -76,7 +76,7 @@ def test_call_plugin(run: Run, machines: list[FakeMachine]) -> None:
 
 def test_args_reach_the_plugin(run: Run, machines: list[FakeMachine], tmp_path: Path) -> None:
     (tmp_path / "value").write_text("from\na file")
-    keep = f"#!/bin/sh\nprintf %s \"$1\" > {tmp_path}/seen\n"
+    keep = f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/seen\n'
     add_plugin(machines[0].root, "tpm", keep + answering("x")[10:])
     host = f"uuid={machines[0].uuid}"
     run("host-call-plugin", host, "plugin=tpm", "fn=f", "args:a=1=2", f"args:b:file={tmp_path}/value")
@@ -89,11 +89,14 @@ def test_args_reach_the_plugin(run: Run, machines: list[FakeMachine], tmp_path: 
 def test_failures(run: Run, machines: list[FakeMachine]) -> None:
     host = f"host-uuid={machines[0].uuid}"
     assert run("host-call-plugin", host, "plugin=none", "fn=f") == (
-        1, "", "The requested plug-in could not be found.\nname: none\n",
+        1,
+        "",
+        "The requested plug-in could not be found.\nname: none\n",
     )
     add_plugin(machines[0].root, "bad", "#!/bin/sh\nprintf out; printf err >&2; exit 1\n")
     assert run("host-call-plugin", host, "plugin=bad", "fn=f") == (
-        1, "",
+        1,
+        "",
         "There was a failure communicating with the plug-in.\n"
         "status: non-zero exit\nstdout: out\nstderr: err\n",
     )

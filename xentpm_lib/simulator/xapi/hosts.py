@@ -57,8 +57,15 @@ class Host:
         """The host as of now, for its record."""
         machine, state = self.machine, self.state
         return HostFacts(
-            machine.uuid, machine.name, self.address, Path(machine.root), self.enabled, self.live,
-            self.booted, state.other_config, state.tags,
+            machine.uuid,
+            machine.name,
+            self.address,
+            Path(machine.root),
+            self.enabled,
+            self.live,
+            self.booted,
+            state.other_config,
+            state.tags,
         )
 
     def boot_warning(self) -> str:
@@ -130,10 +137,7 @@ class Hosts:
             return host_record(host.facts())
 
     def _metrics(self) -> dict[str, RecordOf]:
-        return {
-            ref_of("host_metrics", host.machine.uuid): partial(_metrics_of, host)
-            for host in self.all()
-        }
+        return {ref_of("host_metrics", host.machine.uuid): partial(_metrics_of, host) for host in self.all()}
 
     def _state_methods(self) -> list[Method]:
         key, value = string("key"), string("value")

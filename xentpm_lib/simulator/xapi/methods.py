@@ -123,7 +123,7 @@ def bind(method: Method, values: list[Value]) -> tuple[Any, ...]:
     required = sum(not param.optional for param in method.params)
     if len(values) < required or (len(values) > required and required == len(method.params)):
         raise XapiError("MESSAGE_PARAMETER_COUNT_MISMATCH", method.name, str(required), str(len(values)))
-    defaults = [param.default for param in method.params[len(values):]]
+    defaults = [param.default for param in method.params[len(values) :]]
     given = [_read(param, value) for param, value in zip(method.params, values, strict=False)]
     return (*given, *defaults)
 
@@ -159,9 +159,7 @@ class Records:
     def methods(self) -> list[Method]:
         """All of them."""
         cls, self_ref = self._cls, string("self")
-        getters = [
-            Method(f"{cls}.get_{field}", self._getter(field), (self_ref,)) for field in self._fields
-        ]
+        getters = [Method(f"{cls}.get_{field}", self._getter(field), (self_ref,)) for field in self._fields]
         return [
             Method(f"{cls}.get_all", lambda call: list(self._objects())),
             Method(f"{cls}.get_all_records", self._all_records),

@@ -22,11 +22,22 @@ def pool_methods(uuid: str, name: str, master: Callable[[], str]) -> list[Method
 
 def _record(uuid: str, name: str, master: str) -> dict[str, Value]:
     empty_lists: tuple[str, ...] = (
-        "allowed_operations", "ha_statefiles", "metadata_VDIs", "repositories", "tags",
+        "allowed_operations",
+        "ha_statefiles",
+        "metadata_VDIs",
+        "repositories",
+        "tags",
     )
     empty_maps: tuple[str, ...] = (
-        "blobs", "cpu_info", "current_operations", "guest_agent_config", "ha_configuration", "gui_config",
-        "health_check_config", "other_config", "restrictions",
+        "blobs",
+        "cpu_info",
+        "current_operations",
+        "guest_agent_config",
+        "ha_configuration",
+        "gui_config",
+        "health_check_config",
+        "other_config",
+        "restrictions",
     )
     return {
         **{field: [] for field in empty_lists},

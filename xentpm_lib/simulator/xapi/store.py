@@ -76,7 +76,8 @@ def _load(path: Path) -> PoolState:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
-            f"not a database of the simulator: {error}", "remove the file to start with an empty one",
+            f"not a database of the simulator: {error}",
+            "remove the file to start with an empty one",
             where=str(path),
         ) from error
 
