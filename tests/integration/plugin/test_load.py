@@ -130,6 +130,7 @@ def test_a_holder_that_hangs_is_named(hanging_tpm):
     dom0.call("tpm_get_attestation_identity")
 
 
+@pytest.mark.slow
 def test_2160_quotes_in_one_process_leave_nothing_behind(host):
     """The soak of three days of the original: a quote every two minutes."""
     host.call("tpm_set_asset_tag", tag=TAGS[0].hex())
