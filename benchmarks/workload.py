@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from measuring import Program  # noqa: E402
+
 from support.dom0 import ENVIRONMENT, NONCE, PASSWORD, Dom0, method_call  # noqa: E402
 from support.remote_side import make_challenge  # noqa: E402
-
 from xentpm_lib.evidence.encoding import decode_base64  # noqa: E402
 from xentpm_lib.evidence.identity import Identity  # noqa: E402
 from xentpm_lib.simulator.swtpm import Swtpm  # noqa: E402

@@ -40,7 +40,7 @@ class PluginFailed(Exception):
 
 
 class Dom0:
-    """A dom0 below ``root``; its TPM's state was manufactured in ``tpm_state`` (None: a dom0 without a TPM)."""
+    """A dom0 below ``root``, its TPM's state in ``tpm_state`` (None: a dom0 without a TPM)."""
 
     def __init__(self, root: str, tpm_state: Optional[str], python: str = sys.executable) -> None:
         self.root, self.python = root, python
@@ -50,7 +50,9 @@ class Dom0:
         for folder in FOLDERS:
             os.makedirs(os.path.join(root, folder))
         self._install()
-        self.write("etc/xensource-inventory", "PRODUCT_BRAND='XenServer'\nINSTALLATION_UUID='{}'\n".format(HOST_UUID))
+        self.write(
+            "etc/xensource-inventory", "PRODUCT_BRAND='XenServer'\nINSTALLATION_UUID='{}'\n".format(HOST_UUID)
+        )
         self.write("sys/class/dmi/id/product_uuid", SYSTEM_UUID.upper() + "\n")
         self.write("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu aes smx\n")
         self.configure(tcti="device:/dev/absent" if self.tpm is None else self.tpm.tcti)
@@ -94,7 +96,7 @@ class Dom0:
         return outcome(*self.start(function, **arguments).communicate())
 
     def start(self, function: str, **arguments: str) -> "PluginProcess":
-        """Start the plugin as XAPI does: one argument, no environment but PATH, a stdin that cannot be read."""
+        """Start the plugin as XAPI does: one argument, nothing but PATH, a stdin that cannot be read."""
         return PluginProcess([self.plugin, method_call(function, arguments)])
 
     def cli(self, *options: str) -> Tuple[int, str, str]:
@@ -154,8 +156,8 @@ def method_call(function: str, arguments: Any) -> str:
         for name, value in arguments.items()
     )
     return (
-        "<?xml version='1.0'?><methodCall><methodName>{}</methodName><params><param><value>OpaqueRef:secret</value>"
-        "</param><param><value><struct>{}</struct></value></param></params></methodCall>"
+        "<?xml version='1.0'?><methodCall><methodName>{}</methodName><params>"
+        "<param><value>OpaqueRef:secret</value></param><param><value><struct>{}</struct></value></param></params></methodCall>"
     ).format(escape(function), members)
 
 

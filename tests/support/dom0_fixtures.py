@@ -1,4 +1,4 @@
-"""Fixtures: dom0s with software TPMs that were manufactured once for the whole run and are copied for each test."""
+"""Fixtures: dom0s with software TPMs, manufactured once for the whole run and copied for each test."""
 
 import os
 import shutil

@@ -4,8 +4,8 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pytest
-from support.tpm_proxy import Command, TpmProxy, response
 
+from support.tpm_proxy import Command, TpmProxy, response
 from xentpm_lib.errors import XenTpmError
 
 LOCKOUT = bytes.fromhex("4000000a")

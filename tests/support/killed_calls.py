@@ -12,7 +12,6 @@ from support import tpm_probe
 from support.dom0 import NONCE, PASSWORD, REPOSITORY, Dom0
 from support.kill_proxy import KillPoint, KillProxy
 from support.remote_side import check_quote, make_challenge
-
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
 from xentpm_lib.host.host import Host

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from support.layering import MAX_FILE_LINES, MAX_FUNCTION_LINES, check_file, find_imports
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import pytest
+
 from support.dom0 import HOST_UUID, NONCE, PASSWORD, REPOSITORY, Dom0
 from support.tpm2_tools import OWNER, tpm2
-
 from xentpm_lib import __version__
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.evidence.tpm_structures import Public

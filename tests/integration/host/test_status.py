@@ -4,11 +4,11 @@ import json
 import os
 
 import pytest
+
 from support.dom0 import NONCE, PASSWORD
 from support.in_process import Answer, call, proxied
 from support.tpm2_tools import OWNER, Tpm2Failed, tpm2
 from support.tpm_proxy import response
-
 from xentpm_lib import __version__
 from xentpm_lib.host import actions, functions, tpm_checks
 from xentpm_lib.host.status import status_of

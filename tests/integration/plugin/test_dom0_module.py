@@ -9,6 +9,7 @@ import json
 import os
 
 import pytest
+
 from support.dom0 import NONCE, PluginFailed, PluginProcess, method_call, outcome
 
 STAND_IN = '''

@@ -5,6 +5,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from support import tpm_probe
 from support.dom0 import NONCE
 from support.killed_calls import (
@@ -14,7 +15,6 @@ from support.killed_calls import (
     killed_at,
     points,
 )
-
 from xentpm_lib.host import functions
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 

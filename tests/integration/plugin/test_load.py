@@ -10,11 +10,11 @@ import subprocess
 import time
 
 import pytest
+
 from support import tpm_probe
 from support.dom0 import NONCE, REPOSITORY, PluginFailed, outcome
 from support.killed_calls import lock_record
 from support.remote_side import check_quote, make_challenge
-
 from xentpm_lib.evidence.encoding import decode_base64
 from xentpm_lib.evidence.identity import Identity
 

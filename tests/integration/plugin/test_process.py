@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from support.dom0 import ENVIRONMENT, NONCE, PASSWORD, PluginFailed, PluginProcess, method_call, outcome
 from support.system_log import SystemLog
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import XenAPI
+
 from support import fake_machine
 from support.fake_machine import add_plugin
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import XenAPI
-from support.fake_machine import FakeMachine, add_plugin, answering
 
+from support.fake_machine import FakeMachine, add_plugin, answering
 from xentpm_lib.errors import UsageError
 from xentpm_lib.simulator import plugin_process
 from xentpm_lib.simulator.certificates import make_certificate, server_context

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from support.dom0 import Dom0
 
+from support.dom0 import Dom0
 from xentpm_lib.simulator.swtpm import Swtpm
 
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+
 from support.dom0 import NONCE
 from support.in_process import Answer, CutAfter, CutBefore, call, commands_of, proxied, refusal
 from support.tpm2_tools import OWNER, Tpm2Failed, tpm2
-
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.quote import QuoteEvidence

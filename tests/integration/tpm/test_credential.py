@@ -4,11 +4,11 @@ import base64
 import os
 
 import pytest
+
 from support.dom0 import REPOSITORY
 from support.in_process import call, proxied, refusal
 from support.tpm2_tools import OWNER, flush, run_tool, tpm2
 from support.tpm_proxy import response
-
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
 

@@ -3,9 +3,9 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+
 from support.in_process import call, refusal
 from support.tpm2_tools import OWNER, flush, tpm2
-
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.host import functions
 from xentpm_lib.tpm.ek_templates import template_of

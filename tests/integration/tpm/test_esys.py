@@ -1,10 +1,10 @@
 """ESAPI with bytes on both sides: what is refused before a command is sent, and what is asked again."""
 
 import pytest
+
 from support.dom0 import NONCE
 from support.in_process import Answer, call, commands_of, proxied, refusal
 from support.tpm_proxy import response
-
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence.tpm_structures import NvPublic
 from xentpm_lib.host import functions

@@ -11,10 +11,10 @@ import time
 from contextlib import contextmanager
 
 import pytest
+
 from support.dom0 import NONCE, REPOSITORY
 from support.in_process import Answer, call, proxied, refusal
 from support.tpm2_tools import tpm2
-
 from xentpm_lib.host import functions
 from xentpm_lib.simulator.swtpm_process import start_bound
 

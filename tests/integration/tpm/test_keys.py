@@ -3,10 +3,10 @@
 import struct
 
 import pytest
+
 from support.dom0 import NONCE, PASSWORD
 from support.in_process import CutAfter, CutBefore, call, commands_of, proxied, refusal
 from support.tpm2_tools import OWNER, flush, tpm2
-
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.identity import Identity

@@ -1,10 +1,10 @@
 """A TPM that still has the old default password, with the newline, is moved to the configured one."""
 
 import pytest
+
 from support.dom0 import PASSWORD
 from support.in_process import CutAfter, CutBefore, lockout_tries, noting, proxied
 from support.tpm2_tools import OWNER, tpm2
-
 from xentpm_lib.errors import TpmError
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH, is_owned, take_ownership
 

@@ -1,10 +1,10 @@
 """Whose the TPM is: free, ours, somebody else's, locked, disabled."""
 
 import pytest
+
 from support.dom0 import NONCE, PASSWORD
 from support.in_process import LOCKOUT, call, lockout_tries, noting, proxied, refusal
 from support.tpm2_tools import OWNER, Tpm2Failed, tpm2
-
 from xentpm_lib.errors import TpmError
 from xentpm_lib.host import functions
 from xentpm_lib.tpm.capabilities import read_properties

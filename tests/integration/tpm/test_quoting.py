@@ -7,10 +7,10 @@ import os
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+
 from support.dom0 import NONCE
 from support.in_process import Answer, call, commands_of, proxied, refusal
 from support.tpm2_tools import Tpm2Failed, run_tool, tpm2
-
 from xentpm_lib.evidence.pcr import composite_digest
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.evidence.tpm_structures import Attest, Public, Signature

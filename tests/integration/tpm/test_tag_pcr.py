@@ -4,9 +4,9 @@ import hashlib
 import json
 
 import pytest
+
 from support.in_process import call, proxied
 from support.tpm2_tools import OWNER, tpm2
-
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host import actions, functions
 

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from support.dom0 import HOST_UUID, SYSTEM_UUID
 
+from support.dom0 import HOST_UUID, SYSTEM_UUID
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.dom0 import MAXIMUM_EVENT_LOG_BYTES
 

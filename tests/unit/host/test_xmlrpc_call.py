@@ -3,8 +3,8 @@
 from xmlrpc import client
 
 import pytest
-from support.dom0 import method_call
 
+from support.dom0 import method_call
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.xmlrpc_call import MAXIMUM_DEPTH, failure, parse_call, success
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fake_machine import FakeMachine
 
+from support.fake_machine import FakeMachine
 from xentpm_lib.simulator.xapi.hosts import Host
 from xentpm_lib.simulator.xapi.service import Xapi
 from xentpm_lib.simulator.xapi.store import Store

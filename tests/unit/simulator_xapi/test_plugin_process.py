@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.fake_machine import add_plugin, answering
 
+from support.fake_machine import add_plugin, answering
 from xentpm_lib.simulator.plugin_process import call_plugin, method_call
 from xentpm_lib.simulator.watchdog import Watchdog
 from xentpm_lib.simulator.xapi.errors import XapiError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_machine import FakeMachine, add_plugin, answering
 
+from support.fake_machine import FakeMachine, add_plugin, answering
 from xentpm_lib.errors import UsageError
 from xentpm_lib.simulator.xapi.errors import XapiError
 from xentpm_lib.simulator.xapi.service import Xapi

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_machine import FakeMachine, add_plugin, answering
 
+from support.fake_machine import FakeMachine, add_plugin, answering
 from xentpm_lib.simulator import xe
 from xentpm_lib.simulator.xapi.errors import XapiError
 from xentpm_lib.simulator.xe_output import Field, describe_error, escape_commas, format_record

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from support.dom0 import REPOSITORY
 
 DRIVER = """
