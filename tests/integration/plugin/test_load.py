@@ -158,3 +158,22 @@ def test_quotes_by_one_process_after_another_leave_nothing_behind(host):
     assert tpm_probe.leftovers(host.tpm) == {}
     assert tpm_probe.handles(host.tpm, tpm_probe.PERSISTENT) == persistent
     assert files == sorted(os.listdir(host.paths.at("run/lock")) + os.listdir(host.paths.at("var/lib")))
+
+
+@pytest.mark.parametrize(
+    "function, arguments, tag, most",
+    (
+        ("tpm_get_quote", {"nonce": NONCE}, TAGS[0], 8),
+        ("tpm_get_quote", {"nonce": NONCE}, None, 6),
+        ("tpm_get_attestation_identity", {}, TAGS[0], 8),
+    ),
+)
+def test_few_commands_and_no_session(dom0, function, arguments, tag, most):
+    """A TPM in a machine takes 5 to 200 ms for each."""
+    if tag is not None:
+        dom0.call("tpm_set_asset_tag", tag=tag.hex())
+    proxy = dom0.proxy()
+    dom0.call(function, **arguments)
+    proxy.close()
+    assert 0 < len(proxy.commands) <= most, proxy.commands
+    assert "StartAuthSession" not in proxy.commands
