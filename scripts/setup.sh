@@ -13,12 +13,17 @@ venv=$1
 python=$2
 pytss=${3:-}
 log=.setup.log
+wanted=requirements/dev.txt
+build=requirements/build.txt
 
-PACKAGES=(swtpm swtpm-tools gnutls-bin tpm2-tools libtss2-dev libtss2-tcti-swtpm0 libtss2-tcti-device0
+PACKAGES=(make swtpm swtpm-tools gnutls-bin tpm2-tools libtss2-dev libtss2-tcti-swtpm0 libtss2-tcti-device0
     gcc libc6-dev pkg-config openssl python3-venv python3-dev)
-COMMANDS=(swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl)
+COMMANDS=(make swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl)
 KEY_FILES=(requirements/build.txt requirements/dev.txt requirements/py36-build.txt requirements/py36.txt
     setup.py scripts/setup.sh scripts/plugin_coverage.py)
+
+NOT_YOURS="use a checkout that you may write to, or make this one yours: sudo chown -R \$USER ."
+INSTALL="apt-get update && apt-get install -y --no-install-recommends ${PACKAGES[*]}"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -29,6 +34,20 @@ fail() {
         tail -n 25 "$log" >&2
     fi
     exit 1
+}
+
+# Before anything is installed or removed. A bare Debian has no python3 yet: it comes with the system packages.
+check_python() {
+    local version another="give another one: make PYTHON=/path/to/python3 …"
+    [ "$python" != python3 ] || command -v python3 >/dev/null || return 0
+    version=$("$python" -c 'import sys; print("%d%02d" % sys.version_info[:2])' 2>>"$log") ||
+        fail "cannot run $python; $another"
+    if [ "$version" -lt 306 ]; then
+        fail "$python is older than 3.6; $another"
+    elif [ "$version" -lt 310 ]; then
+        [ "$venv" != .venv ] || fail "$python is older than 3.10; $another"
+        wanted=requirements/py36.txt build=requirements/py36-build.txt
+    fi
 }
 
 key() {
@@ -59,9 +78,8 @@ have_system() {
 }
 
 install_system() {
-    local missing="apt-get install ${PACKAGES[*]}"
     command -v apt-get >/dev/null || fail "system packages are missing; Debian's names for them: ${PACKAGES[*]}"
-    [ "$(id -u)" = 0 ] || fail "system packages are missing; run this as root, or type: sudo $missing"
+    [ "$(id -u)" = 0 ] || fail "system packages are missing; install them with: sudo sh -c '$INSTALL'"
     say "installing system packages (log: $log)"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q -o DPkg::Lock::Timeout=300 update >>"$log" 2>&1 </dev/null 9>&- ||
@@ -69,14 +87,15 @@ install_system() {
     apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${PACKAGES[@]}" \
         >>"$log" 2>&1 </dev/null 9>&- || fail "apt-get could not install: ${PACKAGES[*]}"
     hash -r
-    have_system || fail "something is still missing after: $missing (python: $python)"
+    have_system || fail "something is still missing after: $INSTALL (python: $python)"
 }
 
 # A plugin's first line is `#!<venv>/bin/python -I`: the kernel splits it at white space and cuts a long one.
 # Such a checkout gets its environment in the user's cache, and VENV is a link to it.
 place=$venv
 choose_place() {
-    rm -rf "$venv"
+    rm -rf "$venv" 2>>"$log" || fail "cannot remove the old $PWD/$venv: $NOT_YOURS"
+    trap 'rm -rf "$place" "$venv"' EXIT # until it is complete
     if [[ "$PWD" =~ [[:space:]] ]] || [ "${#PWD}" -gt 90 ]; then
         place=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/xentpm/$(pwd -P | sha256sum | cut -c1-16)$venv
         rm -rf "$place"
@@ -85,48 +104,68 @@ choose_place() {
     fi
 }
 
-pip_install() { "$place/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" >>"$log" 2>&1; }
+pip_failed() { # what could not be installed
+    local error
+    error=$(grep '^ERROR: ' "$log" | grep -v -m1 '^ERROR: Ignored the following' ||
+        grep -m1 -i '^ *error: ' "$log" || true)
+    [ -z "$error" ] || say "${error:0:300}"
+    if grep -q 'Retry(total=0,' "$log"; then
+        say "pip cannot connect to the package index: look at the network, the proxy, PIP_INDEX_URL"
+    fi
+    fail "pip could not install $1 into $venv"
+}
 
-install_requirements() {
-    local name=$1 wanted=$2
-    pip_install -r "requirements/${name}build.txt"
-    pip_install --no-build-isolation -r "$wanted"
-    pip_install --no-build-isolation --no-deps -e .
+# Ends the set-up by itself when pip fails: `f || fail` would switch `set -e` off in all of f.
+pip_install() { # what is installed, pip's arguments…
+    local what=$1
+    shift
+    "$place/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" >>"$log" 2>&1 </dev/null ||
+        pip_failed "$what"
 }
 
 make_venv() {
-    local version wanted=requirements/dev.txt name=""
-    version=$("$python" -c 'import sys; print("%d%02d" % sys.version_info[:2])' 2>>"$log") ||
-        fail "cannot run $python; give another one: make PYTHON=/path/to/python3 …"
-    if [ "$version" -lt 310 ]; then
-        [ "$venv" != .venv ] || fail "$python is older than 3.10; give a newer one: make PYTHON=/path/to/python3 …"
-        wanted=requirements/py36.txt name=py36-
-    fi
+    local list=$wanted
     say "making $venv with $python (a minute or less; log: $log)"
     choose_place
     "$python" -m venv "$place" >>"$log" 2>&1 || fail "$python could not make a virtual environment"
-    if [ -n "$name" ]; then # the pip that comes with 3.6 knows no current wheels
-        pip_install pip==21.3.1 || fail "pip could not update itself"
+    if [ "$build" = requirements/py36-build.txt ]; then # the pip that comes with 3.6 knows no current wheels
+        pip_install pip pip==21.3.1
     fi
     if [ -n "$pytss" ]; then
-        sed "s/^tpm2-pytss==.*/tpm2-pytss==$pytss/" "$wanted" >"$venv/requirements.txt"
-        wanted=$venv/requirements.txt
+        list=$venv/requirements.txt
+        sed "s/^tpm2-pytss==.*/tpm2-pytss==$pytss/" "$wanted" >"$list"
+        wanted="$wanted with tpm2-pytss $pytss"
     fi
-    install_requirements "$name" "$wanted" || fail "pip could not install the requirements of $venv"
+    pip_install "$build" -r "$build"
+    pip_install "$wanted" --no-build-isolation -r "$list"
+    pip_install "xentpm itself" --no-build-isolation --no-deps -e .
     # setuptools would run code at every start of this Python, plugins included.
     rm -f "$venv"/lib/python*/site-packages/distutils-precedence.pth
     [ "$venv" != .venv ] || "$place/bin/python" scripts/plugin_coverage.py install >>"$log" 2>&1 ||
         fail "could not install the coverage hook"
 }
 
-exec 9>.venv.lock
-flock 9
+# What another user set up, or a checkout that has become read-only, can be used as long as it is complete.
+if ! { exec 9>.venv.lock || exec 9<.venv.lock; } 2>/dev/null; then
+    say "cannot write to $PWD: $NOT_YOURS"
+    exit 1
+fi
+flock -n 9 || {
+    say "waiting for another set-up in this checkout"
+    flock 9
+}
 stamp=$venv/xentpm-setup
 wanted_key=$(key)
 if [ -x "$venv/bin/python" ] && have_commands && [ -e "$stamp" ] && [ "$(<"$stamp")" = "$wanted_key" ]; then
     exit 0
 fi
-: >"$log"
+if ! { : >"$log"; } 2>/dev/null; then
+    say "cannot write $PWD/$log: $NOT_YOURS"
+    exit 1
+fi
+check_python
 have_system || install_system
+check_python
 make_venv
 printf '%s\n' "$wanted_key" >"$stamp"
+trap - EXIT
