@@ -42,7 +42,8 @@ test: setup ## all tests, with the coverage that each layer must have
 test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=3.6
 	@python='$(PYTHON)'; \
 	if [[ "$$python" =~ ^[0-9.]+$$ ]]; then python=$$(scripts/find-python.sh "$$python"); fi; \
-	found=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	found=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || \
+		{ echo "cannot run $$python; give another one: make test-dom0 PYTHON=3.6" >&2; exit 1; }; \
 	venv=.venv-$$found$(if $(PYTSS),-pytss$(PYTSS)); \
 	scripts/setup.sh "$$venv" "$$python" '$(PYTSS)'; \
 	"$$(cd "$$venv" && pwd -P)/bin/python" -m pytest $(DOM0_TESTS) $(ARGS)
