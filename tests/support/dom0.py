@@ -23,7 +23,7 @@ FOLDERS = (
     "etc/xapi.d/plugins",
     "opt/xensource/tpm/lib",
     "proc",
-    "run/lock",
+    "run",
     "sys/class/dmi/id",
     "sys/firmware/efi/efivars",
     "sys/kernel/security/tpm0",

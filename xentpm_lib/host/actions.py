@@ -1,6 +1,7 @@
 """What each option of ``xentpm`` does: ``(host, value) -> Outcome``."""
 
 import json
+from contextlib import suppress
 from typing import Any, Dict, NamedTuple, Optional
 
 from xentpm_lib.errors import XenTpmError
@@ -123,7 +124,8 @@ def boot(host: Host, _value: str) -> Outcome:
             endorsement_key(tpm.esys, tpm.owner_auth)
             tpm.keys.attestation_key()
         except XenTpmError:
-            _extend(tpm.esys, index, tpm.tag.peek())
+            with suppress(XenTpmError):  # the first failure is the one to tell
+                _extend(tpm.esys, index, tpm.tag.peek())
             raise
         tag = tpm.tag.get()
         extended = _extend(tpm.esys, index, tag)

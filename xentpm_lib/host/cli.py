@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Se
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host import actions
-from xentpm_lib.host.dispatch import REPORT_IT
+from xentpm_lib.host.dispatch import REPORT_IT, error_description
 from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import CONFIG, Paths
 
@@ -95,8 +95,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _tell("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT))
         return 1
     except KeyboardInterrupt:
-        _tell("xentpm: interrupted; nothing is left half done")
+        _tell("xentpm: interrupted; the next call finishes what was begun")
         return 130
+    except Exception as error:
+        _tell("xentpm: {}\nhint: {}".format(*error_description(error)[1:3]))
+        return 1
 
 
 def _main(words: List[str]) -> int:

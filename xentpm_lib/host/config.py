@@ -21,7 +21,7 @@ TAG_PCRS = (11, 12, 13, 14, 15, 22)
 """PCRs that may carry the asset tag: 0 to 10 are measured by others, 16 and 23 can be reset by anyone."""
 
 _AUTH_DIGITS = 40
-_PASSWORD_HINT = "Make the digits with: echo -n <password> | sha1sum"
+_PASSWORD_HINT = "Make the digits with: echo -n <password> | sha1sum | cut -c1-40"
 _DIGITS = frozenset("0123456789")
 _LOOKS_SECRET = 8
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -59,7 +59,10 @@ def load_config(path: str) -> Config:
         ) from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _wrong("{} can be written by others (mode {:04o})".format(path, mode & 0o7777), _chmod(path))
-    config = parse_config(data)
+    try:
+        config = parse_config(data)
+    except XenTpmError as error:
+        raise _wrong("{}: {}".format(path, error.message), error.hint) from error
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         seen = "{} can be read by others (mode {:04o}). {}".format(path, mode & 0o7777, _chmod(path))
         config = config._replace(warnings=config.warnings + (seen,))

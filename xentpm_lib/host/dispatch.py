@@ -9,7 +9,7 @@ import sys
 import syslog
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Union
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.dom0_module import Failed, PluginFunction, respond_by_dom0
@@ -18,7 +18,7 @@ from xentpm_lib.host.host import Host
 from xentpm_lib.host.paths import Paths
 from xentpm_lib.host.xmlrpc_call import Call, failure, parse_call, success
 
-__all__ = ["REPORT_IT", "UNKNOWN_FUNCTION", "error_description", "run_plugin"]
+__all__ = ["REPORT_IT", "UNKNOWN_FUNCTION", "error_description", "respond"]
 
 UNKNOWN_FUNCTION = "UNKNOWN_XENAPI_PLUGIN_FUNCTION"
 REPORT_IT = "If it stays, report it with what `xentpm --status` says."
@@ -29,13 +29,10 @@ _MAXIMUM_MESSAGE = 2000
 Function = Callable[[Host, Arguments], str]
 
 
-def run_plugin(functions: Dict[str, Function], plugin: str) -> None:
+def respond(functions: Mapping[str, Function], plugin: str) -> bytes:
     """Serve the one call in ``sys.argv``; ``plugin`` is the plugin's path, which tells whose dom0 it is."""
-    syslog.openlog("xentpm", syslog.LOG_PID, syslog.LOG_USER)
     table = {name: _logged(name, function, Paths.of_plugin(plugin)) for name, function in functions.items()}
-    response = _respond(table, sys.argv[1:])
-    sys.stdout.buffer.write(response)
-    sys.stdout.flush()
+    return _respond(table, sys.argv[1:])
 
 
 def error_description(error: BaseException) -> List[str]:

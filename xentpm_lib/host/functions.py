@@ -17,6 +17,7 @@ from xentpm_lib.host.host import Host, HostTpm
 from xentpm_lib.tpm.asset_tag import TAG_SIZES
 from xentpm_lib.tpm.credential import activate_credential
 from xentpm_lib.tpm.endorsement import endorsement_key, read_endorsement
+from xentpm_lib.tpm.keys import require_endorsement_primary
 from xentpm_lib.tpm.quoting import QUOTABLE_BANKS, make_quote
 from xentpm_lib.tpm.tag_pcr import TagPcr
 
@@ -56,6 +57,8 @@ def read_identity(host: Host) -> Identity:
     with host.tpm("tpm_get_attestation_identity") as tpm:
         endorsement = read_endorsement(tpm.esys, tpm.owner_auth)
         ak = tpm.keys.attestation_key()
+        require_endorsement_primary(tpm.esys, endorsement.key)
+        require_endorsement_primary(tpm.esys, ak)
     return Identity(
         ek_certificate=endorsement.certificate,
         ek=endorsement.key.public,
@@ -97,7 +100,7 @@ def answer_challenge(host: Host, arguments: Arguments) -> str:
         credential = Credential.from_bytes(data)
     except FormatError as error:
         raise UsageError(
-            "challenge: {}".format(error),
+            "challenge: it is no credential file of tpm2-tools ({})".format(error),
             "Make it with: tpm2_makecredential -T none -u EK -n AKNAME -s SECRET -o FILE",
         ) from error
     with host.tpm("tpm_challenge") as tpm:
@@ -173,29 +176,31 @@ def _selection(text: str) -> PcrSelection:
     except FormatError as error:
         raise UsageError(str(error), hint) from error
     if not any(bank in QUOTABLE_BANKS for bank in selection.bank_names()):
-        raise UsageError(
-            "pcrs: {} alone proves nothing any more".format("+".join(selection.bank_names())), hint
-        )
+        raise UsageError("pcrs: {} alone is not enough".format("+".join(selection.bank_names())), hint)
     return selection
 
 
 def _boolean(text: Optional[str], name: str) -> bool:
     if text not in ("true", "false"):
-        raise UsageError("{}: expected true or false, got {}".format(name, ascii((text or "")[:32])))
+        got = ascii((text or "")[:32])
+        raise UsageError(
+            "{}: expected true or false, got {}".format(name, got), "Write {}=true.".format(name)
+        )
     return text == "true"
 
 
 def _tag(text: str) -> bytes:
-    """40, 64 or 96 hex digits, else base64; by its length a tag can be read in one way only."""
-    is_hex = len(text) in [2 * size for size in TAG_SIZES] and set(text) <= _HEX_DIGITS
-    sizes = ", ".join(map(str, TAG_SIZES[:-1])) + " or {}".format(TAG_SIZES[-1])
-    hint = "Send {} bytes as hex or base64, for example the output of: echo -n <text> | sha1sum".format(sizes)
+    """40, 64 or 96 hex digits, else base64: a tag can be read in one way only."""
+    hint = "Send 20, 32 or 48 bytes as hex or base64, for example: echo -n <text> | sha1sum | cut -c1-40"
+    is_hex = bool(text) and set(text) <= _HEX_DIGITS
+    if is_hex and len(text) not in [2 * size for size in TAG_SIZES]:
+        raise UsageError("tag: expected 40, 64 or 96 hex digits, got {}".format(len(text)), hint)
     try:
         tag = decode_hex(text, "tag", 20, 48, any_case=True) if is_hex else decode_base64(text, "tag", 1, 64)
     except FormatError as error:
         raise UsageError(str(error), hint) from error
     if len(tag) not in TAG_SIZES:
-        raise UsageError("tag: expected {} bytes, got {}".format(sizes, len(tag)), hint)
+        raise UsageError("tag: expected 20, 32 or 48 bytes, got {}".format(len(tag)), hint)
     if not any(tag):
         raise UsageError("tag: all zeros stand for no tag", "To remove the tag call tpm_clear_asset_tag.")
     return tag

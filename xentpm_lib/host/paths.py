@@ -33,8 +33,8 @@ class Paths(NamedTuple):
 
     @property
     def lock(self) -> str:
-        """One lock for all processes that use this dom0's TPM."""
-        return self.at("run/lock/xentpm.lock")
+        """One lock for all processes that use this dom0's TPM, where only root can write."""
+        return self.at("run/xentpm.lock")
 
     @property
     def state(self) -> str:

@@ -9,6 +9,7 @@ __all__ = ["FAILED", "OK", "UNKNOWN", "WARNING", "Check", "Status", "status_of"]
 
 OK, WARNING, FAILED, UNKNOWN = "ok", "warning", "failed", "unknown"
 _WORST_FIRST = (FAILED, WARNING, UNKNOWN, OK)
+_COLUMNS = 79
 _MARKS = {OK: "ok", WARNING: "WARNING", FAILED: "FAILED", UNKNOWN: "unknown"}
 
 
@@ -43,10 +44,19 @@ class Status(NamedTuple):
         width = max(len(check.title) for check in self.checks)
         lines: List[str] = []
         for check in self.checks:
-            lines.append("{:<{}}  {:<7}  {}".format(check.title, width, _MARKS[check.state], check.seen))
-            if check.advice:
-                lines.append("{:<{}}  -> {}".format("", width + 9, check.advice))
+            head = "{:<{}}  {:<7}  ".format(check.title, width, _MARKS[check.state])
+            lines += _wrapped(head, check.seen)
+            lines += _wrapped(" " * len(head) + "-> ", check.advice) if check.advice else []
         return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> List[str]:
+    """``text`` behind ``head`` in lines of a terminal's width; a path or command is never broken."""
+    import textwrap
+
+    following = " " * len(head)
+    wrapper = textwrap.TextWrapper(_COLUMNS, head, following, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text) or [head.rstrip()]
 
 
 def status_of(paths: Paths) -> Status:

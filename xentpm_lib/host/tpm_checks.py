@@ -12,14 +12,14 @@ from xentpm_lib.tpm.capabilities import Properties, active_banks, handles_from, 
 from xentpm_lib.tpm.endorsement import find_certificate
 from xentpm_lib.tpm.keys import EK_HANDLE, open_key
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH, is_owned
-from xentpm_lib.tpm.quoting import QUOTABLE_BANKS, read_pcrs
+from xentpm_lib.tpm.quoting import QUOTABLE_BANKS, is_measured, read_pcrs
 from xentpm_lib.tpm.response_codes import LOCKOUT_HINT
 from xentpm_lib.tpm.tag_pcr import TagPcr
 
 __all__ = ["config_and_tpm_checks"]
 
 _NV_INDICES = 0x01000000
-_GRUB_PCRS, _LAUNCH_PCR = (8, 9), 17
+_FIRMWARE_PCRS, _GRUB_PCRS, _LAUNCH_PCR = tuple(range(8)), (8, 9), 17
 _ENABLE_MEASURED_BOOT = "Set measured boot up, else Xen, the dom0 kernel and its initrd are not measured."
 
 
@@ -135,6 +135,10 @@ def _ek_certificate(seen: _Seen) -> "_Result":
 
 
 def _banks(seen: _Seen) -> "_Result":
+    blank = [bank for bank in seen.banks if not is_measured(_read(seen, _FIRMWARE_PCRS, bank))]
+    if blank and len(blank) < len(seen.banks):
+        advice = "Switch it off in the BIOS: anybody in dom0 can fill it with what looks like a good boot."
+        return FAILED, "{}; not measured: {}".format(", ".join(seen.banks), ", ".join(blank)), advice
     if any(bank in QUOTABLE_BANKS for bank in seen.banks):
         return OK, ", ".join(seen.banks), ""
     return (
@@ -198,9 +202,10 @@ def _launched(seen: _Seen) -> bool:
     return bool(value.strip(b"\xff") and value.strip(b"\x00"))
 
 
-def _read(seen: _Seen, indices: Tuple[int, ...]) -> List[bytes]:
-    bank = next((bank for bank in QUOTABLE_BANKS + seen.banks if bank in seen.banks), None)
-    if bank is None:
+def _read(seen: _Seen, indices: Tuple[int, ...], bank: str = "") -> List[bytes]:
+    """The values in ``bank``, by default the strongest one."""
+    bank = bank or next((name for name in QUOTABLE_BANKS + seen.banks if name in seen.banks), "")
+    if not bank:
         raise TpmError("the TPM has no active PCR bank")
     values = read_pcrs(seen.tpm.esys, PcrSelection(((bank, indices),)))
     return [values[bank][index] for index in indices]

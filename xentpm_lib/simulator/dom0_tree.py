@@ -12,7 +12,18 @@ from pathlib import Path
 import xentpm_lib
 from xentpm_lib.errors import UsageError
 
-__all__ = ["CONFIG", "PLUGIN", "Identity", "default_plugin", "install_software", "set_tcti", "write_tree"]
+__all__ = [
+    "CONFIG",
+    "LIBRARY",
+    "PLUGIN",
+    "Identity",
+    "default_plugin",
+    "install_software",
+    "replace_program",
+    "set_tcti",
+    "with_interpreter",
+    "write_tree",
+]
 
 PLUGIN = "etc/xapi.d/plugins/tpm"
 CONFIG = "opt/xensource/tpm/config"
@@ -21,7 +32,7 @@ DMI = "sys/class/dmi/id"
 
 _MAX_SHEBANG = 127  # bytes; Linux before 5.1 takes no more
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-_EMPTY = ("run/lock", "var/lib/xentpm", "var/log", "tmp", "sys/kernel/security")
+_EMPTY = ("run", "var/lib/xentpm", "var/log", "tmp", "sys/kernel/security")
 _FLAGS = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge cmov pat clflush mmx fxsr sse sse2 ht nx lm"
 _INVENTORY = """\
 PRODUCT_BRAND='XenServer'
@@ -123,7 +134,7 @@ def install_software(root: Path, plugin: Path, python: str) -> None:
         raise UsageError(f"cannot read the plugin {plugin}: {error.strerror}", hint) from error
     target = root / PLUGIN
     target.parent.mkdir(parents=True, exist_ok=True)
-    _replace(target, with_interpreter(source, python))
+    replace_program(target, with_interpreter(source, python))
     link = root / LIBRARY / "xentpm_lib"
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink():
@@ -145,7 +156,8 @@ def with_interpreter(source: bytes, python: str = sys.executable) -> bytes:
     return line + body
 
 
-def _replace(target: Path, content: bytes) -> None:
+def replace_program(target: Path, content: bytes) -> None:
+    """Write a program that all may run, in one step. Raises: OSError."""
     temporary = target.with_name(target.name + ".new")
     temporary.write_bytes(content)
     temporary.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)

@@ -39,15 +39,13 @@ class AssetTag(NamedTuple):
         """The tag, None where there is none.
 
         Raises:
-            TpmError
+            TpmError: ``XENTPM_NV_FOREIGN`` when the index is not one that `set` makes.
         """
-        resource = self._current()
-        return None if resource is None else read_resource(self.esys, resource)
+        return self._content(self._current())
 
     def peek(self) -> Optional[bytes]:
         """The tag as it is in the TPM now, without finishing a change that was cut short."""
-        resource = self.esys.open(TAG_INDEX)
-        return None if resource is None else read_resource(self.esys, resource)
+        return self._content(self.esys.open(TAG_INDEX))
 
     def set(self, tag: bytes) -> None:
         """Make ``tag`` (20, 32 or 48 bytes) the asset tag; when this is cut short, the next call finishes it.
@@ -57,7 +55,7 @@ class AssetTag(NamedTuple):
         """
         found = self._current()
         use_owner_auth(self.esys, self.owner_auth)
-        old = None if found is None else read_resource(self.esys, found)
+        old = self._content(found) if found is not None and _is_ours(found) else None
         if found is not None and not _fits(found, len(tag)):
             _require_removable(found)
         self.journal.write(_PENDING, tag)
@@ -69,15 +67,16 @@ class AssetTag(NamedTuple):
         self.journal.remove(_PENDING)
 
     def clear(self) -> None:
-        """Remove the tag with its index. Removing nothing succeeds.
+        """Remove the tag with its index, and drop a change that was cut short. Removing nothing succeeds.
 
         Raises:
             TpmError: ``XENTPM_NOT_OWNED``, ``XENTPM_NV_FOREIGN``.
         """
-        resource = self._current()
+        resource = self.esys.open(TAG_INDEX)
         if resource is not None:
             use_owner_auth(self.esys, self.owner_auth)
             self._undefine(resource)
+        self.journal.remove(_PENDING)
 
     def certify(self, key: LoadedKey, nonce: bytes) -> Optional[CertifiedTag]:
         """The tag certified by ``key`` with ``nonce`` as extraData; None where there is none. Two commands.
@@ -88,6 +87,7 @@ class AssetTag(NamedTuple):
         resource = self._current()
         if resource is None:
             return None
+        _require_ours(resource)
         size = NvPublic.from_tpm2b(resource.public).data_size
         inputs: List[Argument] = [sized("TPM2B_DATA", nonce), KEYS_OWN_SCHEME, size, 0]
         handles = [key.handle, resource.handle, resource.handle]
@@ -101,9 +101,15 @@ class AssetTag(NamedTuple):
             raise
         return CertifiedTag(resource.public, attest[2:], signature)
 
+    def _content(self, resource: Optional[Resource]) -> Optional[bytes]:
+        if resource is None:
+            return None
+        _require_ours(resource)
+        return read_resource(self.esys, resource)
+
     def _current(self) -> Optional[Resource]:
         """The index as it is, after a change that was cut short is finished."""
-        pending = self.journal.read(_PENDING)
+        pending = self.journal.read(_PENDING, TAG_SIZES)
         if pending is not None:
             use_owner_auth(self.esys, self.owner_auth)
             self._make_it(pending)
@@ -166,6 +172,22 @@ def _require_removable(resource: Resource) -> None:
         )
 
 
+def _require_ours(resource: Resource) -> None:
+    if not _is_ours(resource):
+        raise TpmError(
+            "The asset tag's NV index 0x{:08x} was made by other software, not as an asset tag".format(
+                TAG_INDEX
+            ),
+            "Set the tag again, or clear it: tpm_set_asset_tag, tpm_clear_asset_tag.",
+            "XENTPM_NV_FOREIGN",
+        )
+
+
+def _is_ours(resource: Resource) -> bool:
+    return any(_fits(resource, size) for size in TAG_SIZES)
+
+
 def _fits(resource: Resource, size: int) -> bool:
     public = NvPublic.from_tpm2b(resource.public)
-    return public.data_size == size and public.attributes & ~ts.NV_WRITTEN == _ATTRIBUTES
+    attributes = public.attributes & ~ts.NV_WRITTEN
+    return public.data_size == size and attributes == _ATTRIBUTES and not public.auth_policy

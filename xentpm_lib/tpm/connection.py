@@ -40,13 +40,14 @@ def connect(settings: TpmSettings, operation: str) -> Iterator[Esys]:
     binding = load_binding()
     arrived: List[int] = []
     try:
-        with host_lock(settings.lock_path, operation, settings.lock_timeout_s) as last_holder_was_killed:
+        with host_lock(settings.lock_path, operation, settings.lock_timeout_s) as held:
             with _tcti(binding, settings.tcti) as tcti:
                 esys = Esys(binding, _context(binding, tcti))
                 with _signals_between_commands(esys, arrived):
                     try:
-                        if last_holder_was_killed:
+                        if held.leftovers:
                             _flush_leftovers(esys)
+                            held.leftovers = False
                         yield esys
                     finally:
                         esys.close()
@@ -73,7 +74,7 @@ def _tcti(binding: Binding, conf: str) -> Iterator[Any]:
 def _no_tpm(reason: str) -> TpmError:
     return TpmError(
         "There is no TPM on this machine or it is not enabled in the BIOS ({})".format(reason),
-        "Enable the TPM 2.0 in the BIOS and restart the host. tcti= in the config names another TPM.",
+        "Enable the TPM 2.0 in the BIOS and restart the host; if it is elsewhere, name it with tcti=.",
         "XENTPM_NO_TPM",
     )
 

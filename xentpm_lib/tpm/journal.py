@@ -5,13 +5,12 @@ found later was cut short by a kill or a power failure; its owner finishes it be
 """
 
 import os
-from typing import NamedTuple, Optional
+from contextlib import suppress
+from typing import NamedTuple, Optional, Sequence
 
 from xentpm_lib.errors import TpmError
 
 __all__ = ["Journal"]
-
-_MAXIMUM_CHARACTERS = 1024
 
 
 class Journal(NamedTuple):
@@ -19,28 +18,28 @@ class Journal(NamedTuple):
 
     directory: str
 
-    def read(self, name: str) -> Optional[bytes]:
-        """What ``name`` holds, None when there is none.
+    def read(self, name: str, sizes: Sequence[int]) -> Optional[bytes]:
+        """What ``name`` holds, of one of these sizes in bytes; None when there is no such file.
 
         Raises:
-            TpmError: ``XENTPM_IO``.
+            TpmError: ``XENTPM_IO``, also for a file that `write` cannot have made.
         """
         try:
-            with open(self._path(name), "rb") as file:
-                return bytes.fromhex(file.read(_MAXIMUM_CHARACTERS).decode("ascii"))
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                data = bytes.fromhex(file.read(2 * max(sizes) + 1).decode("ascii"))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise TpmError(
-                "{} does not hold hex digits".format(self._path(name)),
-                "Restore it from a backup; without one remove it: what it was to finish is then dropped.",
-                "XENTPM_IO",
-            ) from error
+            raise self._damaged(name, sizes) from error
         except OSError as error:
             raise self._failed("read", name, error) from error
+        if len(data) not in sizes:
+            raise self._damaged(name, sizes)
+        return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Make ``data`` (up to 512 bytes) the content of ``name``, on the disk when this returns.
+        """Make ``data`` the content of ``name``, on the disk when this returns.
 
         Raises:
             TpmError: ``XENTPM_IO``; the earlier content is kept.
@@ -48,12 +47,13 @@ class Journal(NamedTuple):
         path, new = self._path(name), self._path(name) + ".new"
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, data.hex().encode("ascii"))
+            with suppress(FileNotFoundError):
+                os.unlink(new)  # left by a power failure
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(data.hex().encode("ascii"))
+                file.flush()
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             os.replace(new, path)
             self._sync_directory()
         except OSError as error:
@@ -82,6 +82,14 @@ class Journal(NamedTuple):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _damaged(self, name: str, sizes: Sequence[int]) -> TpmError:
+        digits = " or ".join(str(2 * size) for size in sizes)
+        return TpmError(
+            "{} does not hold {} hex digits".format(self._path(name), digits),
+            "Restore it from a backup; without one remove it: what it was to finish is then dropped.",
+            "XENTPM_IO",
+        )
 
     def _failed(self, what: str, name: str, error: OSError) -> TpmError:
         return TpmError(

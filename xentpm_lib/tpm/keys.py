@@ -8,11 +8,12 @@ from typing import NamedTuple, Optional
 
 from xentpm_lib.errors import FormatError, TpmError
 from xentpm_lib.evidence import tpm_structures as ts
-from xentpm_lib.evidence.tpm_structures import Public, Scheme
+from xentpm_lib.evidence.tpm_structures import Public, Scheme, qualified_name
 from xentpm_lib.tpm.capabilities import handles_from
 from xentpm_lib.tpm.esys import ENDORSEMENT, OWNER, PASSWORD, Esys, Input, Resource
 from xentpm_lib.tpm.journal import Journal
 from xentpm_lib.tpm.ownership import use_owner_auth
+from xentpm_lib.tpm.response_codes import is_refusal
 
 __all__ = [
     "AK_ALGORITHMS",
@@ -20,10 +21,12 @@ __all__ = [
     "EK_HANDLE",
     "KeyRing",
     "LoadedKey",
+    "check_qualified_name",
     "create_primary",
     "evict",
     "open_key",
     "persist",
+    "require_endorsement_primary",
 ]
 
 EK_HANDLE = 0x81010001
@@ -75,37 +78,46 @@ class KeyRing(NamedTuple):
         Raises:
             TpmError: ``XENTPM_NOT_OWNED`` when it has to be made and the TPM is somebody else's.
         """
-        if self.journal.read(_PENDING_ROTATION) is not None:
-            return self._finish_rotation()
+        pending = self.journal.read(_PENDING_ROTATION, (_ROTATION_BYTES,))
+        if pending is not None:
+            use_owner_auth(self.esys, self.owner_auth)
+            return self._replace_by(create_primary(self.esys, self._template(pending)), pending)
         slot = self._slot_in_use()
         return self._make_key() if slot is None else slot.key
 
     def rotate(self) -> LoadedKey:
-        """Replace the AK by a new one, for good: the old one cannot be made again.
+        """Replace the AK by a new one, which this host uses from now on.
+
+        The old one is not revoked: whoever reaches the TPM can make it again from its template.
 
         Raises:
-            TpmError: as `attestation_key`.
+            TpmError: as `attestation_key`; the AK is as it was.
         """
         use_owner_auth(self.esys, self.owner_auth)
-        self.journal.write(_PENDING_ROTATION, os.urandom(_ROTATION_BYTES))
-        return self._finish_rotation()
+        rotation = os.urandom(_ROTATION_BYTES)
+        new = create_primary(self.esys, self._template(rotation))
+        self.journal.write(_PENDING_ROTATION, rotation)
+        return self._replace_by(new, rotation)
 
-    def _finish_rotation(self) -> LoadedKey:
+    def _replace_by(self, new: LoadedKey, rotation: bytes) -> LoadedKey:
         """Every step may be repeated: cut short anywhere, the next call ends with the same new key."""
-        pending = self.journal.read(_PENDING_ROTATION) or b""
-        new = create_primary(self.esys, self._template(pending))
-        use_owner_auth(self.esys, self.owner_auth)
         old = self._slot_in_use()
-        if old is not None:
-            evict(self.esys, old.key, old.tpm_handle)
-        key = persist(self.esys, new, old.tpm_handle if old else self._free_handle())
-        self.journal.write(_ROTATION, pending)
+        try:
+            tpm_handle = old.tpm_handle if old else self._free_handle()
+            if old is not None:
+                evict(self.esys, old.key, old.tpm_handle)
+        except TpmError as error:
+            if is_refusal(error.rc):
+                self.journal.remove(_PENDING_ROTATION)
+            raise
+        key = persist(self.esys, new, tpm_handle)
+        self.journal.write(_ROTATION, rotation)
         self.journal.remove(_PENDING_ROTATION)
         return key
 
     def _make_key(self) -> LoadedKey:
         use_owner_auth(self.esys, self.owner_auth)
-        rotation = self.journal.read(_ROTATION) or b""
+        rotation = self.journal.read(_ROTATION, (_ROTATION_BYTES,)) or b""
         return persist(self.esys, create_primary(self.esys, self._template(rotation)), self._free_handle())
 
     def _slot_in_use(self) -> Optional[_Slot]:
@@ -146,6 +158,31 @@ def open_key(esys: Esys, tpm_handle: int) -> Optional[LoadedKey]:
     """The key at a persistent handle, None where there is none. One command."""
     resource = esys.open(tpm_handle)
     return None if resource is None else _loaded(resource)
+
+
+def require_endorsement_primary(esys: Esys, key: LoadedKey) -> None:
+    """Refuse a key that was made in another hierarchy. One command.
+
+    Raises:
+        TpmError: ``XENTPM_FOREIGN_KEY``.
+    """
+    outputs = ("", "", "TPM2B_NAME")
+    (name,) = esys.command("ReadPublic", [key.handle], (), (), outputs)
+    check_qualified_name(name[2:], key)
+
+
+def check_qualified_name(name: bytes, key: LoadedKey) -> None:
+    """Refuse ``name`` unless it is that of ``key`` as a primary of the endorsement hierarchy.
+
+    Raises:
+        TpmError: ``XENTPM_FOREIGN_KEY``.
+    """
+    if name != qualified_name(ENDORSEMENT_HIERARCHY, key.name):
+        raise TpmError(
+            "A key at the handle of one of ours is not a primary of the endorsement hierarchy",
+            "Other software put it there: remove it with tpm2_evictcontrol; the next call makes ours.",
+            "XENTPM_FOREIGN_KEY",
+        )
 
 
 def create_primary(esys: Esys, template: Public) -> LoadedKey:

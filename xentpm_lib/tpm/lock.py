@@ -6,22 +6,30 @@ the lock is taken was left by a process that had no time to clean up after itsel
 
 import fcntl
 import os
+import stat
 import time
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Optional
 
 from xentpm_lib.errors import TpmError
 
-__all__ = ["MAXIMUM_RECORD_BYTES", "host_lock"]
+__all__ = ["MAXIMUM_RECORD_BYTES", "HeldLock", "host_lock"]
 
 MAXIMUM_RECORD_BYTES = 200
 _PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.05
 
 
+class HeldLock:
+    """``leftovers``: the last holder was killed and what it left in the TPM was not put away yet."""
+
+    def __init__(self, leftovers: bool) -> None:
+        self.leftovers = leftovers
+
+
 @contextmanager
-def host_lock(path: str, operation: str, timeout_s: float) -> Iterator[bool]:
-    """Hold the lock at ``path`` for ``operation``; yields whether the last holder was killed.
+def host_lock(path: str, operation: str, timeout_s: float) -> Iterator[HeldLock]:
+    """Hold the lock at ``path`` for ``operation``. The record stays as long as there are leftovers.
 
     Raises:
         TpmError: ``XENTPM_BUSY`` after ``timeout_s`` seconds, with the name of the operation that
@@ -30,25 +38,35 @@ def host_lock(path: str, operation: str, timeout_s: float) -> Iterator[bool]:
     descriptor = _open(path)
     try:
         _acquire(descriptor, timeout_s)
-        was_killed = bool(_record(descriptor))
-        _write(descriptor, "{} {}".format(operation, os.getpid()))
+        held = HeldLock(leftovers=bool(_record(descriptor)))
+        _write(path, descriptor, "{} {}".format(operation, os.getpid()))
         try:
-            yield was_killed
+            yield held
         finally:
-            _write(descriptor, "")
+            if not held.leftovers:
+                _write(path, descriptor, "")
     finally:
         os.close(descriptor)  # the kernel releases the lock with the last descriptor
 
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o600)
     except OSError as error:
-        raise TpmError(
-            "The lock file {} cannot be used: {}".format(path, error.strerror),
-            "Run as root, and check that its folder is there.",
-            "XENTPM_IO",
-        ) from error
+        raise _unusable(path, error.strerror) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _unusable(path, "it is no file")
+    return descriptor
+
+
+def _unusable(path: str, reason: Optional[str]) -> TpmError:
+    return TpmError(
+        "The lock file {} cannot be used: {}".format(path, reason),
+        "Run as root, and check that its folder is there and has free space.",
+        "XENTPM_IO",
+    )
 
 
 def _acquire(descriptor: int, timeout_s: float) -> None:
@@ -77,6 +95,9 @@ def _record(descriptor: int) -> str:
     return os.pread(descriptor, MAXIMUM_RECORD_BYTES, 0).decode("ascii", "replace")
 
 
-def _write(descriptor: int, record: str) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, record.encode("ascii", "replace")[:MAXIMUM_RECORD_BYTES], 0)
+def _write(path: str, descriptor: int, record: str) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, record.encode("ascii", "replace")[:MAXIMUM_RECORD_BYTES], 0)
+    except OSError as error:
+        raise _unusable(path, error.strerror) from error

@@ -4,18 +4,18 @@ Spec: TPM 2.0 Library, Part 3 "TPM2_PCR_Read", "TPM2_Quote"; Part 1 "Attestation
 """
 
 import hmac
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from xentpm_lib.errors import TpmError, UsageError
 from xentpm_lib.evidence.pcr import PcrSelection, PcrValues, composite_digest
-from xentpm_lib.evidence.tpm_structures import Attest, Signature, qualified_name
+from xentpm_lib.evidence.tpm_structures import Attest, Signature
 from xentpm_lib.evidence.wire import Reader
 from xentpm_lib.tpm.capabilities import active_banks
 from xentpm_lib.tpm.esys import PASSWORD, Esys, Input
-from xentpm_lib.tpm.keys import ENDORSEMENT_HIERARCHY, LoadedKey
+from xentpm_lib.tpm.keys import LoadedKey, check_qualified_name
 from xentpm_lib.tpm.response_codes import RC, base_code
 
-__all__ = ["KEYS_OWN_SCHEME", "QUOTABLE_BANKS", "Quote", "make_quote", "read_pcrs", "sized"]
+__all__ = ["KEYS_OWN_SCHEME", "QUOTABLE_BANKS", "Quote", "is_measured", "make_quote", "read_pcrs", "sized"]
 
 QUOTABLE_BANKS = ("sha512", "sha384", "sha256")
 """Banks that a quote may rest on, the strongest first."""
@@ -48,7 +48,7 @@ def make_quote(esys: Esys, key: LoadedKey, nonce: bytes, selection: Optional[Pcr
         asked = selection or _all_of(next(iter(values)))
         quoted, signature = _sign(esys, key, nonce, asked)
         attest = Attest.from_bytes(quoted[2:])
-        _require_endorsement_primary(attest, key)
+        check_qualified_name(attest.qualified_signer, key)
         if _is_over(attest, values, asked, Signature.from_bytes(signature).hash):
             return Quote(quoted[2:], signature, values)
     raise TpmError(
@@ -100,17 +100,40 @@ def read_pcrs(esys: Esys, selection: PcrSelection, known: Optional[PcrValues] = 
 
 
 def _read_strongest_bank(esys: Esys) -> PcrValues:
-    """All PCRs of the strongest active bank: the first read asks for all and so finds out which it is."""
+    """All PCRs of the strongest bank that was measured; of the strongest active one where none was.
+
+    The first read asks for all banks and so finds out which is active. A bank that firmware left at zero is
+    not chosen: anybody in dom0 could extend it to what a good boot would have made of it.
+    """
+    active: List[Tuple[str, Dict[int, bytes]]] = []
+    candidates: Tuple[str, ...] = QUOTABLE_BANKS
+    while candidates:
+        read = _read_first_of(esys, candidates)
+        bank = read[0][0] if read else ""
+        if not bank:
+            break
+        active.append((bank, {index: digest for name, index, digest in read if name == bank}))
+        if is_measured(active[-1][1].values()):
+            return read_pcrs(esys, _all_of(bank), dict(active[-1:]))
+        candidates = candidates[candidates.index(bank) + 1 :]
+    if active:
+        return read_pcrs(esys, _all_of(active[0][0]), dict(active[:1]))
+    bank = _strongest(active_banks(esys))
+    return read_pcrs(esys, _all_of(bank))
+
+
+def is_measured(values: Iterable[bytes]) -> bool:
+    """Whether any of these values of PCR 0 to 7 was extended."""
+    return any(any(value) for value in values)
+
+
+def _read_first_of(esys: Esys, banks: Sequence[str]) -> List[Tuple[str, int, bytes]]:
     try:
-        read = _read_some(esys, PcrSelection(tuple((bank, _ALL_PCRS) for bank in QUOTABLE_BANKS)))
+        return _read_some(esys, PcrSelection(tuple((bank, _ALL_PCRS) for bank in banks)))
     except TpmError as error:
         if not _is_unknown_bank(error):  # a TPM may refuse a bank that it does not know
             raise
-        read = []
-    bank = read[0][0] if read else _strongest(active_banks(esys))
-    return read_pcrs(
-        esys, _all_of(bank), {bank: {index: digest for name, index, digest in read if name == bank}}
-    )
+        return []
 
 
 def _strongest(banks: Sequence[str]) -> str:
@@ -169,12 +192,3 @@ def _is_over(attest: Attest, values: PcrValues, selection: PcrSelection, hash_na
     if quote is None or quote.selection != selection:
         raise TpmError("The TPM quoted another PCR selection than was asked for")
     return hmac.compare_digest(quote.pcr_digest, composite_digest(values, selection, hash_name))
-
-
-def _require_endorsement_primary(attest: Attest, key: LoadedKey) -> None:
-    if attest.qualified_signer != qualified_name(ENDORSEMENT_HIERARCHY, key.name):
-        raise TpmError(
-            "The key at the attestation key's handle is not a primary of the endorsement hierarchy",
-            "Other software put it there: remove it with tpm2_evictcontrol; the next call makes ours.",
-            "XENTPM_FOREIGN_KEY",
-        )

@@ -3,11 +3,11 @@
 Spec: TPM 2.0 Library, Part 1 "Response Code Details" and Part 2 "TPM_RC"; TSS 2.0 Overview, "Response codes".
 """
 
-from typing import Dict, FrozenSet, NamedTuple
+from typing import Dict, FrozenSet, NamedTuple, Optional
 
 from xentpm_lib.errors import TpmError
 
-__all__ = ["LOCKOUT_HINT", "RC", "TRANSIENT_CODES", "base_code", "error_of"]
+__all__ = ["LOCKOUT_HINT", "RC", "TRANSIENT_CODES", "base_code", "error_of", "is_refusal"]
 
 _LAYER_TPM = 0x00
 _LAYER_TCTI = 0x0A
@@ -29,7 +29,6 @@ class RC:
     NV_AUTHORIZATION = 0x149
     NV_UNINITIALIZED = 0x14A
     NV_SPACE = 0x14B
-    NV_DEFINED = 0x14C
     HASH = 0x083
     VALUE = 0x084
     HIERARCHY = 0x085
@@ -40,7 +39,6 @@ class RC:
     INTEGRITY = 0x09F
     BINDING = 0x0A5
     ECC_POINT = 0x0A7
-    ATTRIBUTES = 0x082
     BAD_AUTH = 0x0A2
     OBJECT_MEMORY = 0x902
     SESSION_MEMORY = 0x903
@@ -51,7 +49,6 @@ class RC:
     NV_RATE = 0x920
     LOCKOUT = 0x921
     RETRY = 0x922
-    NV_UNAVAILABLE = 0x923
 
 
 TRANSIENT_CODES: FrozenSet[int] = frozenset((RC.RETRY, RC.YIELDED, RC.TESTING, RC.NV_RATE))
@@ -65,8 +62,8 @@ class _Meaning(NamedTuple):
 
 
 LOCKOUT_HINT = (
-    "Wait for its recovery time, or: tpm2_dictionarylockout --clear-lockout -p hex:<digits of password= "
-    "in the config>; a wrong password there locks it for a day."
+    "Wait for its recovery time, or reset it with the lockout password (docs/administer.md); "
+    "a wrong one there locks it for a day."
 )
 _CLEAR = "Clear the TPM in the BIOS, then call again: a clear also removes keys that other software made."
 _ENABLE = "Enable the TPM and both its hierarchies in the BIOS, then restart the host."
@@ -135,6 +132,11 @@ def base_code(rc: int) -> int:
         return rc
     code = rc & 0xFFFF
     return code & 0xBF if code & _FORMAT_ONE else code
+
+
+def is_refusal(rc: Optional[int]) -> bool:
+    """Whether the TPM itself answered with ``rc`` and so did not do what it was asked to."""
+    return bool(rc) and base_code(rc or 0) <= 0xFFFF
 
 
 def error_of(rc: int, command: str) -> TpmError:

@@ -78,9 +78,12 @@ def test_json_and_table(dom0):
     assert told["version"] == 1
     assert told["checks"] == [dict(check._asdict()) for check in status.checks]
     table = status.to_table()
+    unwrapped = " ".join(table.split())
+    assert all(len(line) < 80 or "/" in line for line in table.split("\n"))
     for check in status.checks:
-        assert check.title in table and check.seen in table
-        assert check.advice in table
+        assert check.title in table
+        assert " ".join(check.seen.split()) in unwrapped
+        assert check.advice in unwrapped
     assert PASSWORD not in table + json.dumps(told)
 
 
@@ -166,7 +169,7 @@ def test_lockout(dom0):
     with pytest.raises(Tpm2Failed):
         tpm2(dom0, "nvread", "0x1500020", "-C", "0x1500020", "-P", "wrong")
     check = _is(dom0, "tpm_lockout", "warning", "locked, 1 of 1 wrong passwords")
-    assert "dictionarylockout" in check.advice
+    assert "lockout password" in check.advice
     call(dom0, functions.get_quote, nonce=NONCE)  # as the advice says
 
 
@@ -255,6 +258,7 @@ def test_a_check_that_the_tpm_refuses_takes_no_other_with_it(dom0):
     with proxied(dom0, Answer("PCR_Read", 0x1FE)):
         checks = _checks(dom0)
     assert {name for name, check in checks.items() if check.state == "unknown"} == {
+        "pcr_banks",
         "grub_measured",
         "dynamic_launch",
         "asset_tag_pcr",

@@ -288,7 +288,7 @@ def test_a_busy_host(dom0):
 
 
 def test_no_folder_for_the_lock(dom0):
-    os.rmdir(dom0.paths.at("run/lock"))
+    os.rmdir(dom0.paths.at("run"))
     assert _refusal(dom0, "quote").code == "XENTPM_IO"
 
 

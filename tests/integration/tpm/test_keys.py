@@ -136,7 +136,7 @@ def test_rotation_cut_short_ends_with_one_new_key(dom0, cut, number):
     after = _ak(dom0)
     assert _ak(dom0) == after
     assert _handles(dom0) == handles
-    if number > 2:
+    if number > 3:
         assert after != before
 
 

@@ -130,8 +130,8 @@ def test_unknown_and_missing_arguments(refusal, function, arguments, told):
         ("sha256:ALL", "is no register"),
         ("sha256:٣", "is no register"),
         ("sha256:" + "0," * 1000, "longer than 1024 characters"),
-        ("sha1:0", "sha1 alone proves nothing any more"),
-        ("sha1:all", "sha1 alone proves nothing any more"),
+        ("sha1:0", "sha1 alone is not enough"),
+        ("sha1:all", "sha1 alone is not enough"),
     ],
 )
 def test_bad_pcrs(refusal, pcrs, told):

@@ -33,5 +33,5 @@ def test_of_config(config, root):
 
 def test_files():
     paths = Paths.of_plugin("/etc/xapi.d/plugins/tpm")
-    assert (paths.lock, paths.state) == ("/run/lock/xentpm.lock", "/var/lib/xentpm")
+    assert (paths.lock, paths.state) == ("/run/xentpm.lock", "/var/lib/xentpm")
     assert paths.at("proc/cpuinfo") == "/proc/cpuinfo"

@@ -10,8 +10,9 @@ from xentpm_lib.tpm.lock import MAXIMUM_RECORD_BYTES, host_lock
 
 
 def _take(path, operation="op", timeout_s=0.05):
-    with host_lock(path, operation, timeout_s) as was_killed:
-        return was_killed
+    with host_lock(path, operation, timeout_s) as held:
+        found, held.leftovers = held.leftovers, False
+        return found
 
 
 @pytest.fixture
@@ -69,12 +70,14 @@ def test_a_long_name_is_cut(path):
         assert os.stat(path).st_size == MAXIMUM_RECORD_BYTES
 
 
-@pytest.mark.parametrize("kind", ["no folder", "folder", "link"])
+@pytest.mark.parametrize("kind", ["no folder", "folder", "link", "pipe"])
 def test_what_cannot_be_a_lock(path, kind):
     if kind == "no folder":
         path = os.path.join(path, "lock")
     elif kind == "folder":
         os.mkdir(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
     else:
         os.symlink(path + ".other", path)
     with pytest.raises(TpmError) as caught:
@@ -82,3 +85,22 @@ def test_what_cannot_be_a_lock(path, kind):
     assert caught.value.code == "XENTPM_IO"
     assert path in caught.value.message
     assert not os.path.exists(path + ".other")
+
+
+def test_the_record_stays_until_what_was_left_is_put_away(path):
+    with open(path, "w") as file:
+        file.write("tpm_get_quote 4711")
+    with host_lock(path, "op", 1):
+        pass
+    assert _take(path) is True
+    assert _take(path) is False
+
+
+def test_a_disk_that_is_full(path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(TpmError) as caught:
+        _take(path)
+    assert caught.value.code == "XENTPM_IO"
