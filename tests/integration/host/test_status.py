@@ -213,6 +213,14 @@ def test_banks(dom0):
     _is(dom0, "pcr_banks", "ok", "sha384")
 
 
+def test_a_bank_that_firmware_does_not_measure(dom0):
+    dom0.tpm.extend(0, {"sha1": b"1" * 20})
+    check = _is(dom0, "pcr_banks", "failed", "sha1, sha256; not measured: sha256")
+    assert "BIOS" in check.advice
+    dom0.tpm.extend(4, {"sha256": b"1" * 32})
+    _is(dom0, "pcr_banks", "ok", "sha1, sha256")
+
+
 def test_no_bank_at_all(dom0):
     """TPM2_GetCapability(PCRS) tells of no bank."""
 

@@ -1,11 +1,12 @@
 """The attestation key: made once, the same again after a loss, another after a rotation."""
 
+import os
 import struct
 
 import pytest
 
 from support.dom0 import NONCE, PASSWORD
-from support.in_process import CutAfter, CutBefore, call, commands_of, proxied, refusal
+from support.in_process import Answer, CutAfter, CutBefore, call, commands_of, proxied, refusal
 from support.tpm2_tools import OWNER, flush, tpm2
 from xentpm_lib.errors import TpmError
 from xentpm_lib.evidence import tpm_structures as ts
@@ -186,8 +187,42 @@ def test_a_look_alike_of_another_hierarchy_is_never_used(dom0):
     error = refusal(dom0, functions.get_quote, nonce=NONCE)
     assert error.code == "XENTPM_FOREIGN_KEY"
     assert "tpm2_evictcontrol" in error.hint
+    assert refusal(dom0, functions.get_identity).code == "XENTPM_FOREIGN_KEY"
     _evict(dom0, FIRST_HANDLE)
     call(dom0, functions.get_quote, nonce=NONCE)
+
+
+def test_a_rotation_beside_a_foreign_key(new_dom0):
+    call(new_dom0, functions.set_asset_tag, tag="a5" * 20)  # takes ownership
+    _put(new_dom0, FIRST_HANDLE, "-G", "rsa2048")
+    assert _rotate(new_dom0).public == _ak(new_dom0)
+    assert _handles(new_dom0) == ["0x81010001", "0x81010002", "0x81010003"]
+
+
+def test_a_rotation_that_is_refused_changes_nothing(dom0):
+    """The endorsement hierarchy got a password: quotes go on, before and after the refusal."""
+    before = _ak(dom0)
+    tpm2(dom0, "changeauth", "-c", "endorsement", "secret")
+    with pytest.raises(TpmError) as caught:
+        _rotate(dom0)
+    assert caught.value.code == "XENTPM_AUTH_FAILED"
+    assert _ak(dom0) == before
+    tpm2(dom0, "changeauth", "-c", "endorsement", "-p", "secret")
+    assert _ak(dom0) == before
+
+
+def test_a_rotation_whose_eviction_is_refused_is_dropped(dom0):
+    before = _ak(dom0)
+    with proxied(dom0, Answer("EvictControl", 0x149)), pytest.raises(TpmError):
+        _rotate(dom0)
+    assert _ak(dom0) == before
+
+
+@pytest.mark.parametrize("damaged", ["", "00", "00" * 40])
+def test_a_damaged_intention_is_refused(dom0, damaged):
+    os.makedirs(dom0.paths.state)
+    dom0.write("var/lib/xentpm/ak_rotation.pending", damaged)
+    assert refusal(dom0, functions.get_quote, nonce=NONCE).code == "XENTPM_IO"
 
 
 def test_all_handles_in_use(new_dom0):

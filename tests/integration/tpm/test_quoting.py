@@ -124,6 +124,15 @@ def test_the_strongest_bank_is_the_default(sha384_dom0):
     assert _selection(_quote(sha384_dom0, pcrs="sha256:0")) == "sha256:0"
 
 
+def test_a_bank_that_firmware_left_at_zero_is_not_the_default(sha384_dom0):
+    """The uncapped bank: anybody in dom0 could extend it to what a good boot would have made of it."""
+    measured = {"sha1": bytes(19) + b"1", "sha256": bytes(31) + b"1"}
+    sha384_dom0.tpm.extend(0, measured)
+    assert _selection(_quote(sha384_dom0)) == "sha256:all"
+    sha384_dom0.tpm.extend(0, {"sha384": bytes(47) + b"1"})
+    assert _selection(_quote(sha384_dom0)) == "sha384:all"
+
+
 def test_no_bank_that_may_be_quoted(sha1_dom0):
     error = refusal(sha1_dom0, functions.get_quote, nonce=NONCE)
     assert error.code == "XENTPM_NO_BANK"

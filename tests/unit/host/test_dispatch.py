@@ -1,11 +1,14 @@
 """What becomes of an error on its way to XAPI."""
 
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 
+from support.dom0 import PluginFailed, method_call, outcome
 from xentpm_lib.errors import FormatError, XenTpmError
-from xentpm_lib.host.dispatch import error_description
+from xentpm_lib.host.dispatch import error_description, respond
 
 MARK = "xentpm[{}]".format(os.getpid())
 
@@ -47,3 +50,32 @@ def test_messages_are_ascii_on_one_line(text, plain):
 def test_no_code_makes_a_client_log_in_again():
     assert XenTpmError("m").code != "SESSION_INVALID"
     assert error_description(Exception())[0].startswith("XENTPM_")
+
+
+def _respond(monkeypatch, function):
+    call = method_call("f", {})
+    monkeypatch.setattr(sys, "argv", ["tpm", call])
+    return respond({"f": function}, "/nowhere/etc/xapi.d/plugins/tpm")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), KeyError("x"), MemoryError()])
+def test_an_error_that_nobody_expected_is_answered(monkeypatch, error):
+    def function(_host, _arguments):
+        raise error
+
+    with pytest.raises(PluginFailed) as caught:
+        outcome(_respond(monkeypatch, function), b"", 0)
+    assert caught.value.code == "XENTPM_INTERNAL"
+
+
+def test_a_function_runs_once_whatever_becomes_of_the_module_of_dom0(monkeypatch):
+    def dispatch(table):
+        table["f"](None, {})
+        raise OSError("the socket broke")
+
+    calls = []
+    module = SimpleNamespace(dispatch=dispatch, Failure=Exception)
+    monkeypatch.setitem(sys.modules, "XenAPIPlugin", module)
+    out = _respond(monkeypatch, lambda host, arguments: str(calls.append(1)))
+    assert outcome(out, b"", 0) == "None"
+    assert calls == [1]
