@@ -1,9 +1,11 @@
 """A machine without a TPM, for the tests of the XAPI endpoint: its plugins are real programs.
 
-Started as a program it runs ``xentpm-sim`` with such machines.
+Started as a program it runs ``xentpm-sim`` with such machines, or with real ones where ``REAL_MACHINES`` is
+set. Simulators are then known in ``TMPDIR`` only, apart from those that somebody runs on this machine.
 """
 
 import json
+import os
 import sys
 import uuid
 from pathlib import Path
@@ -82,9 +84,11 @@ class FakeMachine:
 
 
 if __name__ == "__main__":
-    from xentpm_lib.simulator import machine
+    from xentpm_lib.simulator import machine, registry
 
-    machine.Machine = FakeMachine  # type: ignore[assignment,misc]
+    registry.BASE = Path(os.environ["TMPDIR"])
+    if "REAL_MACHINES" not in os.environ:
+        machine.Machine = FakeMachine  # type: ignore[assignment,misc]
     from xentpm_lib.simulator.cli import main
 
     sys.exit(main())

@@ -1,160 +1,27 @@
-"""``xentpm-sim``: hosts that behave like XenServer hosts, on one machine.
+"""``xentpm-sim``: where it begins. Exit status: 0 good, 1 error, 2 wrong usage, 130 after Ctrl-C.
 
-Exit status: 0 good, 1 error (one line and a hint on stderr), 2 wrong usage.
+All else is imported within ``main``: a Ctrl-C while that goes on must not end in a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from xentpm_lib.errors import UsageError, XenTpmError
-from xentpm_lib.simulator import host_commands, registry, xe
-from xentpm_lib.simulator.client import Client
-from xentpm_lib.simulator.fleet import MAX_HOSTS
-from xentpm_lib.simulator.xapi.errors import XapiError
-
-__all__ = ["main", "parser"]
-
-_MAX_PORT = 65535
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
-    except XapiError as error:
-        return _fail(host_commands.as_error(error))
-    except XenTpmError as error:
-        return _fail(error)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a terminal may not know every character
+        from xentpm_lib.simulator import command_line
+
+        return command_line.run(argv)
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        print(f"xentpm-sim: {error}", file=sys.stderr)
-        return 1
-
-
-def _fail(error: XenTpmError) -> int:
-    print(f"xentpm-sim: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
-    return 1
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
-    top = argparse.ArgumentParser(prog="xentpm-sim", description="Simulated XenServer hosts with a TPM 2.0.")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    _add_up(commands.add_parser("up", help="start a pool of hosts; Ctrl-C ends it"))
-    _add_host(commands.add_parser("host", help="list, edit, reboot hosts of a running pool"))
-    xe_parser = commands.add_parser("xe", help="a stand-in for xe", prefix_chars="-")
-    _add_directory(xe_parser)
-    xe_parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="host-list|host-call-plugin|...")
-    xe_parser.set_defaults(run=_xe)
-    return top
-
-
-def _add_directory(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dir", type=Path, metavar="D", help="the simulator's directory (default: the only one that runs)"
-    )
-
-
-def _add_up(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--hosts", type=_host_count, metavar="N", help=f"1 to {MAX_HOSTS} hosts (default 1)")
-    command.add_argument("--txt", action="store_true", help="hosts that boot with a dynamic launch")
-    command.add_argument("--port", type=_port, default=0, metavar="P", help="the URL's (default: a free one)")
-    command.add_argument("--http", action="store_true", help="plain HTTP too, on loopback")
-    command.add_argument(
-        "--dir", type=Path, metavar="D", help="keep the hosts here (default: a private directory, removed)"
-    )
-    command.add_argument("--json", action="store_true", help="one JSON line on stdout when ready")
-    command.add_argument("--no-event-log", action="store_true", help="hosts without a firmware event log")
-    command.set_defaults(run=_up)
-
-
-def _add_host(command: argparse.ArgumentParser) -> None:
-    actions = command.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the hosts and their state")
-    listing.add_argument("--json", action="store_true", help="for programs")
-    listing.set_defaults(run=_list)
-    edit = actions.add_parser("edit", help="change what stands for a component, such as initrd")
-    edit.add_argument("host", metavar="NAME", help="name or uuid")
-    edit.add_argument("component", nargs="?", metavar="COMPONENT", help="leave out to see which there are")
-    change = edit.add_mutually_exclusive_group()
-    change.add_argument("--append", default="", metavar="TEXT", help="add this (default: a mark)")
-    change.add_argument("--content", default="", metavar="TEXT", help="replace it by this")
-    edit.set_defaults(run=_edit)
-    for name in host_commands.POWER_COMMANDS:
-        button = actions.add_parser(name)
-        button.add_argument("host", metavar="NAME", help="name or uuid")
-        button.set_defaults(run=_power, command=name)
-    for action in actions.choices.values():
-        _add_directory(action)
-
-
-def _host_count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_HOSTS):
-        raise argparse.ArgumentTypeError(f"wanted 1 to {MAX_HOSTS}, got {text}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PORT):
-        raise argparse.ArgumentTypeError(f"wanted 1 to {_MAX_PORT}, got {text}")
-    return int(text)
-
-
-def _up(arguments: argparse.Namespace) -> int:
-    try:
-        from xentpm_lib.simulator.machine import Machine
-        from xentpm_lib.simulator.up import Options, up
-    except ImportError as error:
-        raise UsageError(f"cannot be used: {error}", "install the extra: pip install xentpm[dev]") from error
-    options = Options(
-        hosts=arguments.hosts,
-        txt=arguments.txt,
-        event_log=not arguments.no_event_log,
-        plain_http=arguments.http,
-        port=arguments.port,
-        directory=arguments.dir,
-        json=arguments.json,
-    )
-    return up(options, Machine)
-
-
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client(registry.find(arguments.dir).load_access())
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
-        print(host_commands.list_hosts(client, arguments.json))
-    return 0
-
-
-def _edit(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
-        given = arguments.host, arguments.component, arguments.append, arguments.content
-        print(host_commands.edit(client, *given))
-    return 0
-
-
-def _power(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
-        print(host_commands.power(client, arguments.command, arguments.host))
-    return 0
-
-
-def _xe(arguments: argparse.Namespace) -> int:
-    with _client(arguments) as client:
-        return xe.run(arguments.arguments, client)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 import xmlrpc.client
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.simulator.directory import Access
+from xentpm_lib.simulator.invocation import command
 from xentpm_lib.simulator.xapi.errors import XapiError
 
-__all__ = ["Client"]
+__all__ = ["Client", "text_fault"]
+
+_NEVER_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def text_fault(text: str) -> str | None:
+    """Why a text cannot be sent to XAPI; None when it can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "this is no UTF-8 text"
+    return "this has control characters" if _NEVER_IN_XML.search(text) else None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All strings of a call's parameters."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 class Client:
@@ -42,11 +68,18 @@ class Client:
         return self._raw(method, self._session, *params)
 
     def _raw(self, method: str, *params: object) -> Any:
+        for text in _texts(params):
+            fault = text_fault(text)
+            if fault is not None:
+                raise UsageError(f"{text[:40]!a}: {fault}", "encode it, as with base64 -w0")
         try:
             answer: Any = getattr(self._proxy, method)(*params)
+        except xmlrpc.client.ProtocolError as error:
+            message = f"the simulator does not take this: {error.errmsg} (HTTP {error.errcode})"
+            raise UsageError(message, "its log may tell more") from error
         except (OSError, xmlrpc.client.Error) as error:
             message = f"cannot reach the simulator: {error}"
-            raise UsageError(message, "is it running? xentpm-sim up") from error
+            raise UsageError(message, f"is it running? If not: {command('up')}") from error
         if answer["Status"] != "Success":
             raise XapiError(*answer["ErrorDescription"])
         return answer["Value"]

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from xentpm_lib.errors import FormatError, UsageError
+from xentpm_lib.simulator.invocation import command
+from xentpm_lib.simulator.os_errors import hint_for, reason_of
 from xentpm_lib.simulator.xapi.store import write_private
 
 __all__ = ["Access", "Lock", "Settings", "SimulatorDirectory"]
@@ -66,8 +68,10 @@ class SimulatorDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             names = {entry.name for entry in self.path.iterdir()}
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{error.filename} is not a directory", "choose another with --dir") from error
         except OSError as error:
-            raise UsageError(f"{self.path}: {error.strerror}", "choose another with --dir") from error
+            raise UsageError(reason_of(error, self.path), "choose another with --dir") from error
         early = {"lock", self.log.name, self.certificate.name, self.key.name}
         if names - early and self._settings.name not in names:
             raise UsageError(f"{self.path} is not empty, and no simulator's", "choose another with --dir")
@@ -94,7 +98,8 @@ class SimulatorDirectory:
         """How to reach the simulator. Raises: UsageError when it does not run."""
         if not self.is_running() or not self.running.exists():
             raise UsageError(
-                f"no simulator runs in {self.path}", f"start it with: xentpm-sim up --dir {self.path}"
+                f"no simulator runs in {self.path}",
+                f"start it with: {command('up', '--dir', str(self.path))}",
             )
         try:
             return Access(**_load(self.running))
@@ -119,11 +124,16 @@ class SimulatorDirectory:
 class Lock:
     """The directory's lock, held by the simulator that runs in it; the kernel drops it with the process.
 
-    Raises: UsageError when another simulator holds it.
+    Raises: UsageError when another simulator holds it, or the directory cannot be written to.
     """
 
     def __init__(self, directory: SimulatorDirectory) -> None:
-        self._descriptor = os.open(directory.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._descriptor = os.open(directory.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to {directory.path}: {error.strerror}", hint_for(error) or "see --dir"
+            ) from error
         for _ in range(_LOCK_TRIES):
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

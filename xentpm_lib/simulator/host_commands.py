@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from xentpm_lib.errors import UsageError, XenTpmError
 from xentpm_lib.simulator.client import Client
+from xentpm_lib.simulator.invocation import command
 from xentpm_lib.simulator.xapi.errors import XapiError
 from xentpm_lib.simulator.xapi.hardware import SIMULATOR_ERROR
 
-__all__ = ["POWER_COMMANDS", "as_error", "edit", "list_hosts", "power"]
+__all__ = ["POWER_COMMANDS", "PowerCommand", "as_error", "edit", "list_hosts", "power", "running_host"]
+
+
+class PowerCommand(NamedTuple):
+    """``method`` of the API; ``state``: what is true afterwards."""
+
+    method: str
+    state: str
+    help: str
+
 
 POWER_COMMANDS = {
-    "reboot": ("simulator.host_reboot", "rebooted"),
-    "power-off": ("simulator.host_power_off", "is off"),
-    "power-on": ("simulator.host_power_on", "is on"),
-    "replace-tpm": ("simulator.host_replace_tpm", "has another TPM"),
+    "reboot": PowerCommand("simulator.host_reboot", "rebooted", "press the reset button"),
+    "power-off": PowerCommand("simulator.host_power_off", "is off", "switch a host off"),
+    "power-on": PowerCommand("simulator.host_power_on", "is on", "switch a host on"),
+    "replace-tpm": PowerCommand(
+        "simulator.host_replace_tpm", "has another TPM", "put a new TPM in, with other keys"
+    ),
 }
-"""The method of each command, and what is true afterwards."""
 
 
 def list_hosts(client: Client, as_json: bool) -> str:
@@ -35,22 +46,43 @@ def _state(host: dict[str, Any]) -> str:
     return "on" if host["enabled"] else "disabled"
 
 
-def power(client: Client, command: str, named: str) -> str:
+def power(client: Client, name: str, named: str) -> str:
     """Press a button. Raises: UsageError, XapiError."""
-    method, state = POWER_COMMANDS[command]
     host = _find(client, named)
-    warning: str = client.call(method, host["ref"])
-    return f"{host['name']} {state}" + (f"\nwarning: {warning}" if warning else "")
+    warning: str = _call(client, host, POWER_COMMANDS[name].method)
+    return f"{host['name']} {POWER_COMMANDS[name].state}" + (f"\nwarning: {warning}" if warning else "")
 
 
 def edit(client: Client, named: str, component: str | None, append: str = "", content: str = "") -> str:
     """Change what stands for a component; without one, tell which there are."""
     host = _find(client, named)
     if component is None:
-        components: list[str] = client.call("simulator.host_components", host["ref"])
+        components: list[str] = _call(client, host, "simulator.host_components")
         return "\n".join(components)
-    client.call("simulator.host_edit", host["ref"], component, append, content)
+    _call(client, host, "simulator.host_edit", component, append, content)
     return f"{host['name']}: {component} changed; it is measured when the host boots"
+
+
+def running_host(client: Client, named: str) -> dict[str, Any]:
+    """A host that is on, as get_hosts describes it. Raises: UsageError."""
+    host = _find(client, named)
+    if not host["live"]:
+        raise _off(host)
+    return host
+
+
+def _call(client: Client, host: dict[str, Any], method: str, *params: str) -> Any:
+    """Call a method with a host. Raises: UsageError that names the host when it is off; XapiError."""
+    try:
+        return client.call(method, host["ref"], *params)
+    except XapiError as error:
+        if error.code != "HOST_OFFLINE":
+            raise
+        raise _off(host) from error
+
+
+def _off(host: dict[str, Any]) -> UsageError:
+    return UsageError(f"{host['name']} is off", f"switch it on: {command('host', 'power-on', host['name'])}")
 
 
 def _find(client: Client, named: str) -> dict[str, Any]:
@@ -67,6 +99,4 @@ def as_error(error: XapiError) -> XenTpmError:
     """An API error as an error of a command line, with the hint it came with."""
     if error.code == SIMULATOR_ERROR:
         return UsageError(*error.params[:2])
-    if error.code == "HOST_OFFLINE":
-        return UsageError("the host is off", "switch it on: xentpm-sim host power-on NAME")
     return UsageError(": ".join((error.code, *error.params)), "the simulator's log may tell more")

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from xentpm_lib.errors import FormatError, UsageError
+from xentpm_lib.simulator.os_errors import hint_for, reason_of
 
 __all__ = [
     "MachineRecord",
@@ -118,5 +119,4 @@ def clear_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"{error.filename or directory}: {reason}", "is the disk full?") from error
+        raise UsageError(reason_of(error, directory), hint_for(error)) from error

@@ -8,20 +8,22 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.simulator.directory import SimulatorDirectory
+from xentpm_lib.simulator.invocation import command
 from xentpm_lib.simulator.xapi.store import write_private
 
-__all__ = ["find", "register", "registry_folder"]
+__all__ = ["BASE", "find", "register", "registry_folder", "running"]
+
+BASE = Path("/tmp")
+"""Where the folders of all users are: the same place for every terminal, whatever its environment says."""
 
 
 def registry_folder() -> Path:
     """The user's own folder; made when it is not there. Raises: UsageError when it is not safe."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder = base / f"xentpm-sim-{os.getuid()}"
+    folder = BASE / f"xentpm-sim-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
@@ -44,16 +46,18 @@ def find(given: Path | None) -> SimulatorDirectory:
     """The simulator of a directory, or the only one that runs. Raises: UsageError."""
     if given is not None:
         return SimulatorDirectory(given.absolute())
-    running = _running()
-    if not running:
-        raise UsageError("no simulator is running", "start one with: xentpm-sim up")
-    if len(running) > 1:
-        listed = ", ".join(str(directory.path) for directory in running)
-        raise UsageError(f"several simulators are running: {listed}", "choose one with --dir")
-    return running[0]
+    found = running()
+    if not found:
+        raise UsageError("no simulator is running", f"start one with: {command('up')}")
+    if len(found) > 1:
+        listed = ", ".join(str(directory.path) for directory in found)
+        example = command("host", "list", "--dir", str(found[0].path))
+        raise UsageError(f"several simulators are running: {listed}", f"choose one, as in: {example}")
+    return found[0]
 
 
-def _running() -> list[SimulatorDirectory]:
+def running() -> list[SimulatorDirectory]:
+    """The simulators of this user that run. Raises: UsageError."""
     found = []
     for entry in sorted(registry_folder().iterdir()):
         if entry.name.startswith("."):

@@ -1,18 +1,21 @@
 """Making software TPMs with certificates of a local CA.
 
 swtpm's tools split some paths at commas and blanks. So they get to see only short ones: symbolic links
-in a private temporary directory, which is removed afterwards.
+in a private temporary directory. Their temporary files go there, too. It is removed afterwards, by a
+process of its own, so that a SIGKILL leaves nothing behind.
 """
 
 import os
+import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from typing import Iterator, Sequence
 
 from xentpm_lib.errors import UsageError
+from xentpm_lib.simulator.os_errors import hint_for, reason_of
 from xentpm_lib.simulator.socket_dir import plain_temporary_base
 from xentpm_lib.simulator.swtpm_process import find_program, start_bound
+from xentpm_lib.simulator.watchdog import Watchdog
 
 __all__ = ["ISSUER_NAME", "ROOT_NAME", "STATE_FILE", "manufacture", "sign_key"]
 
@@ -20,6 +23,7 @@ STATE_FILE = "tpm2-00.permall"
 ROOT_NAME = "root.pem"
 ISSUER_NAME = "issuer.pem"
 MANUFACTURE_LIMIT_S = 120.0
+_ROOM = 1 << 20  # bytes; with less the disk is as good as full
 
 _SETUP_CONFIG = """\
 create_certs_tool = {localca}
@@ -38,15 +42,20 @@ _CA_OPTIONS = """\
 --platform-model Simulator
 """
 # swtpm_setup starts a swtpm of its own as a daemon, which nothing ends when swtpm_setup is killed. So it is
-# told who swtpm_setup is, and a shell beside it looks whether that one is still there.
+# told who swtpm_setup is, and a shell beside it looks whether that one is still there. That shell also
+# removes the file with swtpm's process id, which swtpm_setup always puts into /tmp.
 _WITH_PID = 'export XENTPM_SETUP=$$; exec "$@"'
 _BOUND_SWTPM = """\
 watch() {{
     while kill -0 "$XENTPM_SETUP"; do sleep 0.1; done
     kill -KILL "$1"
+    rm -f "$2"
 }}
+for word; do
+    case "$word" in file=*/.swtpm_setup.pidfile.*) pidfile="${{word#file=}}" ;; esac
+done
 case " $* " in
-    *" --ctrl "*) watch $$ </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- & ;;
+    *" --ctrl "*) watch $$ "$pidfile" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- & ;;
 esac
 exec {swtpm} "$@"
 """
@@ -68,7 +77,7 @@ def manufacture(state_dir: str, ca_dir: str, banks: Sequence[str]) -> None:
             "--pcr-banks", ",".join(banks), "--logfile", work + "/tool.log",
         ]  # fmt: skip
         try:
-            _run("swtpm_setup", command, work)
+            _run("swtpm_setup", command, work, state_dir)
         except UsageError:
             _remove(os.path.join(state_dir, STATE_FILE))
             raise
@@ -95,7 +104,7 @@ def sign_key(ca_dir: str, key: str) -> bytes:
             "--configfile", work + "/localca.conf", "--optsfile", work + "/localca.options",
             "--logfile", work + "/tool.log",
         ]  # fmt: skip
-        _run("swtpm_localca", command, work)
+        _run("swtpm_localca", command, work, ca_dir)
         with open(os.path.join(work, "ek.cert"), "rb") as certificate:
             return certificate.read()
 
@@ -109,12 +118,17 @@ def _workplace(ca_dir: str, state_dir: str = "") -> Iterator[str]:
         os.makedirs(ca_dir, mode=0o700, exist_ok=True)
         if state_dir:
             os.makedirs(state_dir, mode=0o700, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="xentpm-", dir=plain_temporary_base()) as work:
+        watchdog = Watchdog()
+        try:
+            work = watchdog.make_directory("xentpm-make-", plain_temporary_base())
             _lay_out(work, ca_dir, state_dir)
             yield work
             _name_certificates(ca_dir)
+        finally:
+            watchdog.close()
     except OSError as error:
-        raise UsageError("cannot make a software TPM: {}".format(error)) from error
+        message = "cannot make a software TPM: {}".format(reason_of(error))
+        raise UsageError(message, hint_for(error)) from error
 
 
 def _lay_out(work: str, ca_dir: str, state_dir: str) -> None:
@@ -136,11 +150,11 @@ def _name_certificates(ca_dir: str) -> None:
             pass
 
 
-def _run(name: str, command: Sequence[str], work: str) -> None:
-    """Run a tool to its end. Raises: UsageError with the end of its log when it fails."""
+def _run(name: str, command: Sequence[str], work: str, place: str) -> None:
+    """Run a tool that writes to ``place`` to its end. Raises: UsageError with the end of its log."""
     log_path = os.path.join(work, "tool.log")
     with open(os.path.join(work, "output.log"), "wb") as output:
-        process = start_bound(command, work, output)
+        process = start_bound(command, work, output, environment=dict(os.environ, TMPDIR=work))
     try:
         status = process.wait(MANUFACTURE_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -151,7 +165,17 @@ def _run(name: str, command: Sequence[str], work: str) -> None:
             process.wait()
     if status != 0:
         said = _tail(log_path) or _tail(os.path.join(work, "output.log")) or "it said nothing"
-        raise UsageError("{} failed ({}): {}".format(name, status, said), "is the disk full?")
+        raise UsageError("{} failed ({}): {}".format(name, status, said), _advice(work, place))
+
+
+def _advice(*directories: str) -> str:
+    """Return what can be done about a tool that failed: look at what it writes to."""
+    for directory in directories:
+        if not os.access(directory, os.W_OK):
+            return "make {} writable".format(directory)
+        if shutil.disk_usage(directory).free < _ROOM:
+            return "the disk that {} is on is full: make room".format(directory)
+    return "see that swtpm, swtpm-tools and gnutls-bin are of one release, and install them again"
 
 
 def _tail(path: str) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from xentpm_lib.errors import XenTpmError
+from xentpm_lib.errors import UsageError, XenTpmError
 from xentpm_lib.simulator import registry
 from xentpm_lib.simulator.certificates import make_certificate, server_context
 from xentpm_lib.simulator.directory import Access, Lock, Settings, SimulatorDirectory
-from xentpm_lib.simulator.fleet import Factory, power_on_all, prepare, settle
+from xentpm_lib.simulator.ending import Ended, Ending
+from xentpm_lib.simulator.fleet import Check, Factory, power_on_all, prepare, settle
+from xentpm_lib.simulator.invocation import command
+from xentpm_lib.simulator.os_errors import reason_of
 from xentpm_lib.simulator.server import Endpoint
 from xentpm_lib.simulator.watchdog import Watchdog
 from xentpm_lib.simulator.xapi.hosts import Host
@@ -29,7 +30,6 @@ from xentpm_lib.simulator.xapi.store import Store
 __all__ = ["Options", "Pool", "running_pool", "up"]
 
 _LOG = logging.getLogger(__name__)
-_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Options:
     port: int = 0
     directory: Path | None = None
     json: bool = False
+    until_eof: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,21 @@ class Pool:
 
 
 def up(options: Options, factory: Factory) -> int:
-    """Run a pool until SIGINT, SIGTERM or SIGHUP; returns the exit status. Raises: XenTpmError."""
-    for number in _END_SIGNALS:
-        signal.signal(number, _end)
-    try:
-        with running_pool(options, factory) as pool:
-            _announce(pool, options.json)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        _report("stopped")
+    """Run a pool until SIGINT, SIGTERM or SIGHUP, or until stdin ends where that is asked for.
+
+    Returns the exit status. Raises: XenTpmError.
+    """
+    ending = Ending(options.until_eof)
+    ending.install()
+    with suppress(Ended), running_pool(options, factory, ending.check) as pool:
+        _announce(pool, options)
+        ending.wait()
+    _report("stopped")
     return 0
 
 
-def _announce(pool: Pool, as_json: bool) -> None:
-    text = pool.as_json() if as_json else _for_people(pool)
+def _announce(pool: Pool, options: Options) -> None:
+    text = pool.as_json() if options.json else _for_people(pool, options.directory)
     with suppress(BrokenPipeError):
         print(text, flush=True)
 
@@ -101,16 +103,18 @@ def _report(text: str) -> None:
 
 
 @contextmanager
-def running_pool(options: Options, factory: Factory) -> Iterator[Pool]:
-    """A pool that answers until the block ends. Raises: XenTpmError."""
+def running_pool(options: Options, factory: Factory, check: Check) -> Iterator[Pool]:
+    """A pool that answers until the block ends. Raises: XenTpmError; what ``check`` raises, called often."""
     with ExitStack() as stack:
         watchdog = Watchdog()
         stack.callback(watchdog.close)  # the last thing to happen
         directory = _open_directory(options, watchdog, stack)
         endpoint = _endpoint(directory, options)
         stack.callback(endpoint.stop)  # where the start fails
-        settings, machines = _machines(directory, options, factory, stack)
+        check()
+        settings, machines = _machines(directory, options, factory, stack, check)
         hosts, xapi = _service(directory, settings, machines, watchdog)
+        check()
         endpoint.start(xapi)
         stack.callback(endpoint.stop)  # before the machines are switched off
         access = Access(endpoint.urls[0], settings.username, settings.password, str(directory.certificate))
@@ -121,8 +125,7 @@ def running_pool(options: Options, factory: Factory) -> Iterator[Pool]:
 def _open_directory(options: Options, watchdog: Watchdog, stack: ExitStack) -> SimulatorDirectory:
     """The directory, locked; a private one is removed at the end, by the watchdog if need be."""
     if options.directory is None:
-        path = Path(tempfile.mkdtemp(prefix="xentpm-sim-"))
-        watchdog.remove(path)
+        path = _private_directory(watchdog)
     else:
         path = options.directory.absolute()
     directory = SimulatorDirectory(path)
@@ -130,6 +133,14 @@ def _open_directory(options: Options, watchdog: Watchdog, stack: ExitStack) -> S
     stack.callback(Lock(directory).release)
     stack.enter_context(_logging_to(directory.log))
     return directory
+
+
+def _private_directory(watchdog: Watchdog) -> Path:
+    try:
+        return Path(watchdog.make_directory("xentpm-sim-", tempfile.gettempdir()))
+    except OSError as error:
+        hint = "set TMPDIR to a directory that you can write to, or name one with --dir"
+        raise UsageError(f"no place for the hosts: {reason_of(error)}", hint) from error
 
 
 def _endpoint(directory: SimulatorDirectory, options: Options) -> Endpoint:
@@ -159,15 +170,15 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 def _machines(
-    directory: SimulatorDirectory, options: Options, factory: Factory, stack: ExitStack
+    directory: SimulatorDirectory, options: Options, factory: Factory, stack: ExitStack, check: Check
 ) -> tuple[Settings, list[Machine]]:
     """The machines, booted; they are switched off at the end."""
     saved = directory.load_settings()
     settings, count = settle(saved, options.hosts, options.txt, options.event_log)
     directory.save_settings(settings)
-    machines = prepare(directory, settings, count, factory, _report)
+    machines = prepare(directory, settings, count, factory, _report, check)
     stack.callback(_power_off, machines)
-    power_on_all(machines, _report)
+    power_on_all(machines, _report, check)
     return settings, machines
 
 
@@ -200,7 +211,10 @@ def _publish(directory: SimulatorDirectory, access: Access, stack: ExitStack) ->
     """Let other terminals find the pool. What a SIGKILL leaves of this is known by the free lock."""
     directory.save_access(access)
     stack.callback(directory.running.unlink, missing_ok=True)
-    stack.callback(registry.register(directory).unlink, missing_ok=True)
+    try:
+        stack.callback(registry.register(directory).unlink, missing_ok=True)
+    except (UsageError, OSError) as error:
+        _report(f"warning: other terminals find this pool with --dir {directory.path} only: {error}")
 
 
 def _power_off(machines: list[Machine]) -> None:
@@ -212,16 +226,30 @@ def _power_off(machines: list[Machine]) -> None:
             _LOG.exception("%s: power off", machine.name)
 
 
-def _end(_number: int, _frame: object) -> None:
-    """The first signal ends the simulator; a second one must not leave half of the end undone."""
-    for number in _END_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _examples(pool: Pool, given: Path | None) -> Iterator[str]:
+    """Commands to try, with the directory where it has to be said."""
+    first, place = pool.hosts[0].machine, Path(pool.access.certificate).parent
+    said = ["--dir", str(place)] if given is not None or not _alone(place) else []
+    plugin = ["plugin=tpm", "fn=tpm_get_status"]
+    yield command("xe", *said, "host-list")
+    yield command("xe", *said, "host-call-plugin", f"host-uuid={first.uuid}", *plugin)
+    yield command("host", "run", *said, first.name, "xentpm", "--status")
+    yield command("host", "edit", *said, first.name, "initrd")
+    yield command("host", "reboot", *said, first.name)
 
 
-def _for_people(pool: Pool) -> str:
+def _alone(place: Path) -> bool:
+    """Whether this simulator is the only one to be found."""
+    try:
+        return [directory.path for directory in registry.running()] == [place]
+    except (UsageError, OSError):
+        return False
+
+
+def _for_people(pool: Pool, given: Path | None) -> str:
     """What a person needs to begin."""
-    access, first = pool.access, pool.hosts[0].machine
+    access = pool.access
+    examples = "\n".join(f"  {line}" for line in _examples(pool, given))
     hosts = "\n".join(f"  {host.machine.name:<12} {host.machine.uuid}" for host in pool.hosts)
     return f"""
 A pool of simulated hosts is up.
@@ -234,10 +262,7 @@ A pool of simulated hosts is up.
 
 Try, in another terminal:
 
-  xentpm-sim xe host-list
-  xentpm-sim xe host-call-plugin host-uuid={first.uuid} plugin=tpm fn=tpm_get_status
-  xentpm-sim host edit {first.name} initrd
-  xentpm-sim host reboot {first.name}
+{examples}
 
 Ctrl-C ends it.
 """

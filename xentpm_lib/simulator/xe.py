@@ -24,9 +24,12 @@ from xentpm_lib.simulator.xe_output import (
     select_fields,
 )
 
-__all__ = ["run"]
+__all__ = ["asks_for_help", "run", "tell_usage", "usage"]
 
 _HELP_LINE = "For usage run: 'xe help'"
+_SHORT = 60  # characters
+_NAMES_OF_A_HOST = ("host-uuid", "uuid", "host")
+_OF_CALL_PLUGIN = {*_NAMES_OF_A_HOST, "plugin", "fn", "minimal"}
 Params = Mapping[str, str]
 
 
@@ -46,6 +49,8 @@ class _Command:
 
 def run(arguments: list[str], client: Client) -> int:
     """Carry out one xe command line; returns the exit status."""
+    if asks_for_help(arguments):
+        return tell_usage(arguments)
     try:
         name, params = _parse(arguments)
         output = _find(name, params).work(client, params)
@@ -67,8 +72,6 @@ def _print_error(*lines: str) -> None:
 
 def _parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
     """``command key=value --flag`` as xe reads it: a flag is a key with the value true."""
-    if not arguments:
-        raise _Complaint(*_usage())
     params = {}
     for argument in arguments[1:]:
         if argument.startswith("--"):
@@ -80,20 +83,33 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, str]]:
     return arguments[0], params
 
 
-def _usage() -> list[str]:
+def asks_for_help(arguments: list[str]) -> bool:
+    """Whether a command line needs no pool to be answered."""
+    return arguments[:1] in ([], ["help"], ["--help"])
+
+
+def tell_usage(arguments: list[str]) -> int:
+    """Print how to use it: the result where it was asked for, else an error; returns the exit status."""
+    (_print_error if not arguments else print)("\n".join(usage()))
+    return 0 if arguments else 1
+
+
+def usage() -> list[str]:
+    """How to use it, in lines."""
     listed = ", ".join(sorted(_COMMANDS))
-    return ["Usage: xentpm-sim xe <command> [key=value ...] [--minimal]", f"Commands: {listed}"]
+    return ["Usage: xentpm-sim xe [--dir D] <command> [key=value ...] [--minimal]", f"Commands: {listed}"]
 
 
 def _find(name: str, params: Params) -> _Command:
-    if name == "help":
-        raise _Complaint(*_usage())
     if name not in _COMMANDS:
         raise _Complaint(f"Unknown command: {name}", _HELP_LINE)
     command = _COMMANDS[name]
     for key in command.required:
         if key not in params and not (key == "host-uuid" and "uuid" in params):
             raise _Complaint(f"Required parameter not found: {key}", _HELP_LINE)
+    for key in _NAMES_OF_A_HOST:
+        if params.get(key) == "":
+            raise _Complaint(f"Error: {key}= is empty", _HELP_LINE)
     return command
 
 
@@ -184,8 +200,11 @@ def _plugin_args(params: Params) -> dict[str, str]:
     """``args:key=value``, and ``args:key:file=path`` for a file's content."""
     args = {}
     for name, value in params.items():
-        if not name.startswith("args:"):
+        if name in _OF_CALL_PLUGIN:
             continue
+        if not name.startswith("args:"):
+            what = f"write args:{name}={value}" if len(value) <= _SHORT else f"write args:{name}=..."
+            raise _Complaint(f"Error: host-call-plugin has no parameter {name}", f"Hint: {what}")
         key, _colon, kind = name[len("args:") :].partition(":")
         args[key] = _file_content(value) if kind == "file" else value
     return args
@@ -194,8 +213,11 @@ def _plugin_args(params: Params) -> dict[str, str]:
 def _file_content(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise _Complaint(f"Error: cannot read {path}: {error}") from error
+    except OSError as error:
+        raise _Complaint(f"Error: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        hint = "Hint: encode it first, as with base64 -w0"
+        raise _Complaint(f"Error: {path} is not UTF-8 text, and XAPI takes nothing else", hint) from error
 
 
 def _host_operation(method: str) -> Callable[[Client, Params], None]:

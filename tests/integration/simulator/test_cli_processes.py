@@ -25,7 +25,6 @@ def environment(directory: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
-        "XDG_RUNTIME_DIR": str(directory),
         "TMPDIR": str(directory),
     }
 
@@ -175,7 +174,8 @@ def test_from_another_terminal(start: Callable[..., Simulator], sim: Sim) -> Non
     assert [line.split()[2] for line in listed] == ["off", "on"]
     assert [host["live"] for host in json.loads(sim("host", "list", "--json").stdout)] == [False, True]
     off = sim("host", "reboot", "host1")
-    assert (off.returncode, off.stderr.splitlines()[0]) == (1, "xentpm-sim: the host is off")
+    assert (off.returncode, off.stderr.splitlines()[0]) == (1, "xentpm-sim: host1 is off")
+    assert off.stderr.endswith("host power-on host1\n")
     assert sim("host", "power-on", "host1").stdout == "host1 is on\n"
     assert sim("host", "replace-tpm", "host1").stdout == "host1 has another TPM\n"
     unknown = sim("host", "reboot", "host9")
@@ -185,7 +185,8 @@ def test_from_another_terminal(start: Callable[..., Simulator], sim: Sim) -> Non
 def test_none_and_several(start: Callable[..., Simulator], sim: Sim) -> None:
     none = sim("host", "list")
     assert none.returncode == 1
-    assert none.stderr == "xentpm-sim: no simulator is running\nhint: start one with: xentpm-sim up\n"
+    started = f"{sys.executable} {fake_machine.__file__} up"
+    assert none.stderr == f"xentpm-sim: no simulator is running\nhint: start one with: {started}\n"
     one, two = start(), start("--http")
     several = sim("xe", "host-list")
     assert several.returncode == 1 and "several simulators are running" in several.stderr
@@ -253,7 +254,7 @@ def test_text_for_people(tmp_path: Path) -> None:
         text += line
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
-    for word in ("https://127.0.0.1:", "password", "host1", "xentpm-sim xe host-call-plugin"):
+    for word in ("https://127.0.0.1:", "password", "host1", f"{PROGRAM[1]} xe host-call-plugin host-uuid="):
         assert word in text
 
 

@@ -14,15 +14,23 @@ from typing import Any
 import pytest
 import XenAPI
 
-PROGRAM = [sys.executable, "-m", "xentpm_lib.simulator.cli"]
+from support import fake_machine
+
+PROGRAM = [sys.executable, fake_machine.__file__]
+ROOT = Path(__file__).parents[3]
 NONCE = base64.b64encode(bytes(range(32))).decode()
+
+
+def environment(place: Path) -> dict[str, str]:
+    path = f"{ROOT}:{ROOT / 'tests'}"
+    return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(place), "REAL_MACHINES": "1"}
 
 
 class Pool:
     """A running simulator and a client's session."""
 
     def __init__(self, place: Path, *options: str) -> None:
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(place), "TMPDIR": str(place)}
+        self.environment = environment(place)
         self.process = subprocess.Popen(
             [*PROGRAM, "up", "--json", *options],
             stdout=subprocess.PIPE,
@@ -132,13 +140,12 @@ def test_tpm_state_survives(tmp_path: Path) -> None:
 
 
 def test_interrupted_while_tpms_are_made(tmp_path: Path) -> None:
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         [*PROGRAM, "up", "--hosts", "6"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment(tmp_path),
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("making 6 hosts")

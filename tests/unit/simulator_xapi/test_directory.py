@@ -16,7 +16,7 @@ ACCESS = Access("http://127.0.0.1:1", "root", "secret", "server.pem")
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatorDirectory:
     (tmp_path / "run").mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(registry, "BASE", tmp_path / "run")
     made = SimulatorDirectory(tmp_path / "simulator")
     made.make()
     return made

@@ -122,8 +122,7 @@ def test_references_are_names(run: Run, call: Callable[..., Any], machines: list
 @pytest.mark.parametrize(
     ("arguments", "first_line"),
     [
-        ((), "Usage: xentpm-sim xe <command> [key=value ...] [--minimal]"),
-        (("help",), "Usage: xentpm-sim xe <command> [key=value ...] [--minimal]"),
+        ((), "Usage: xentpm-sim xe [--dir D] <command> [key=value ...] [--minimal]"),
         (("vm-start",), "Unknown command: vm-start"),
         (("host-list", "name"), "Syntax error: name"),
         (("host-list", "colour=red"), "Error: No matching field: colour"),
