@@ -1,12 +1,22 @@
-"""The documents keep up with the code: the list of error codes is complete and has nothing too much."""
+"""The documents keep up with the code: the list of error codes is complete, the sample verifier refuses."""
 
 import ast
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from xentpm_lib import errors
+from xentpm_lib.evidence import tpm_structures as ts
+from xentpm_lib.evidence.algorithms import digest, digest_size
+from xentpm_lib.evidence.encoding import encode_base64
+from xentpm_lib.evidence.identity import Identity
+from xentpm_lib.evidence.pcr import PcrSelection, composite_digest
+from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("evidence", "tpm", "host")
@@ -81,3 +91,155 @@ def test_documents_that_a_document_names_are_there(path):
     text = path.read_text("utf-8")
     named = re.findall(r"docs/[\w/-]+\.md", text)
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+NONCE, TAG = bytes(range(32)), bytes(range(1, 33))
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+KEY = ec.derive_private_key(0x1234567, ec.SECP256R1())
+AK_ATTRIBUTES = ts.FIXED_TPM | ts.FIXED_PARENT | ts.SENSITIVE_DATA_ORIGIN | ts.USER_WITH_AUTH | ts.RESTRICTED
+TAG_ATTRIBUTES = ts.NV_OWNERWRITE | ts.NV_OWNERREAD | ts.NV_AUTHREAD | ts.NV_NO_DA | ts.NV_WRITTEN
+
+
+def _programs(path):
+    """The Python programs in a document, each as its text."""
+    return re.findall(r"^```python\n(.*?)^```$", (ROOT / path).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def _signed(attest):
+    """``attest`` as bytes, and KEY's signature as a TPM gives it."""
+    r, s = utils.decode_dss_signature(KEY.sign(attest.to_bytes(), ec.ECDSA(hashes.SHA256())))
+    signature = ts.Signature("ecdsa", "sha256", r=r.to_bytes(32, "big"), s=s.to_bytes(32, "big"))
+    return attest.to_bytes(), signature.to_bytes()
+
+
+def _attest(kind, **content):
+    return ts.Attest(kind, b"\0\x0b" + bytes(32), content.pop("nonce", NONCE), 1, 1, 0, True, 1, **content)
+
+
+def _quote(pcrs="sha256:all", value=b"\1", kind="quote", nonce=NONCE):
+    """Attest, signature and PCR values of a quote over ``pcrs``, all of one value."""
+    if kind != "quote":
+        return _tag()[1:] + ({"sha256": {0: bytes(32)}},)
+    selection = PcrSelection.from_text(pcrs)
+    values = {bank: {i: value * digest_size(bank) for i in indices} for bank, indices in selection.banks}
+    info = ts.QuoteInfo(selection, composite_digest(values, selection, "sha256"))
+    return _signed(_attest("quote", quote=info, nonce=nonce)) + (values,)
+
+
+def _tag(contents=TAG, offset=0, kind="nv_certify", certified=None, nonce=NONCE, **public):
+    """nv_public, attest and signature of an asset tag; ``certified``: the index that the statement is of."""
+    fields = {"index": 0x01C10110, "name_alg": "sha256", "attributes": TAG_ATTRIBUTES, "data_size": 32}
+    index = ts.NvPublic(**dict(fields, **public))
+    if kind != "nv_certify":
+        return (index.to_tpm2b(),) + _quote()[:2]
+    name = ts.NvPublic(**dict(fields, index=certified)).name() if certified else index.name()
+    info = ts.NvCertifyInfo(name, offset, contents)
+    return (index.to_tpm2b(),) + _signed(_attest("nv_certify", nv=info, nonce=nonce))
+
+
+def _ak():
+    point = KEY.public_key().public_numbers()
+    coordinates = {"x": point.x.to_bytes(32, "big"), "y": point.y.to_bytes(32, "big")}
+    scheme = ts.Scheme("ecdsa", "sha256")
+    return ts.Public(
+        "ecc", "sha256", AK_ATTRIBUTES | ts.SIGN, scheme=scheme, curve="nist_p256", **coordinates
+    )
+
+
+@pytest.fixture
+def check_quote(tmp_path, monkeypatch, capsys):
+    """Runs check_quote.py of docs/plugin-api.md over a quote and a tag; returns all that it says."""
+    (text,) = [text for text in _programs("docs/plugin-api.md") if text.startswith('"""check_quote.py')]
+    program = tmp_path / "check_quote.py"
+    program.write_text(text, "ascii")
+    identity = Identity(ek_certificate=None, ek=_ak(), ak=_ak(), system_uuid=UUID)
+    (tmp_path / "identity.xml").write_text(identity.to_xml() + "\n", "ascii")
+
+    def run(quote, tag, *words):
+        evidence = QuoteEvidence(
+            untrusted_host_uuid=UUID,
+            untrusted_created="2026-01-31T23:59:59Z",
+            untrusted_ak_name=_ak().name(),
+            untrusted_ak_public=_ak().to_tpm2b(),
+            attest=quote[0],
+            signature=quote[1],
+            untrusted_pcrs=quote[2],
+            asset_tag=tag and CertifiedTag(*tag),
+            untrusted_event_log=None,
+            untrusted_boot_log=None,
+        )
+        (tmp_path / "quote.json").write_text(evidence.to_json() + "\n", "ascii")
+        arguments = words or (encode_base64(NONCE), "identity.xml", "quote.json")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(program), *arguments])
+        try:
+            runpy.run_path(str(program), run_name="__main__")
+        except SystemExit as end:
+            return capsys.readouterr().out + str(end.code)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_program_accepts_what_is_good(check_quote):
+    good = "quote: good, PCRs sha256:all\nasset tag: "
+    assert check_quote(_quote(), _tag()) == good + "good, {}\n".format(TAG.hex())
+    assert check_quote(_quote(), None) == good + "none\n"
+
+
+@pytest.mark.parametrize(
+    ("quote", "said"),
+    [
+        ({"nonce": bytes(32)}, "another nonce: this is not the answer to our question"),
+        ({"kind": "nv_certify"}, "this is no quote"),
+        ({"pcrs": "sha384:all"}, "a quote over sha384:all, not over sha256:all"),
+        ({"pcrs": "sha256:0"}, "a quote over sha256:0, not over sha256:all"),
+        ({"pcrs": "sha256:all+sha384:all"}, "a quote over sha256:all+sha384:all, not over sha256:all"),
+        ({"value": b"\0"}, "the firmware does not measure into this bank: anybody in dom0 can fill it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_program_refuses_a_quote(check_quote, quote, said):
+    assert check_quote(_quote(**quote), None) == said
+
+
+def test_the_program_refuses_values_and_signatures_of_something_else(check_quote):
+    attest, signature, _ = _quote()
+    assert check_quote((attest, signature, _quote(value=b"\2")[2]), None).startswith("the PCR values are not")
+    assert check_quote((attest, _quote(nonce=TAG)[1], _quote()[2]), None).startswith(
+        "the attestation key did"
+    )
+    assert check_quote(_quote(), None, "x") == "usage: check_quote.py NONCE IDENTITY.xml QUOTE.json"
+    assert check_quote(_quote(), None, "x", "y", "z").startswith("this cannot be read: NONCE: ")
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ({"nonce": bytes(32)}, "another nonce: this is not the answer to our question"),
+        ({"kind": "quote"}, "the asset tag is of another NV index"),
+        ({"index": 0x01C10111}, "the asset tag is of another NV index"),
+        ({"certified": 0x01C10111}, "the asset tag is of another NV index"),
+        ({"attributes": TAG_ATTRIBUTES | ts.NV_AUTHWRITE}, "the NV index was not made as an asset tag"),
+        ({"attributes": TAG_ATTRIBUTES & ~ts.NV_WRITTEN}, "the NV index was not made as an asset tag"),
+        ({"auth_policy": digest("sha256", b"")}, "the NV index was not made as an asset tag"),
+        ({"data_size": 33, "contents": TAG + b"1"}, "the NV index was not made as an asset tag"),
+        ({"data_size": 48}, "this is a part of an asset tag only"),
+        ({"data_size": 48, "offset": 16}, "this is a part of an asset tag only"),
+        ({"contents": TAG[:20]}, "this is a part of an asset tag only"),
+    ],
+)
+def test_the_program_refuses_an_asset_tag(check_quote, tag, said):
+    assert check_quote(_quote(), _tag(**tag)) == "quote: good, PCRs sha256:all\n" + said
+
+
+@pytest.mark.parametrize("path", ["docs/plugin-api.md", "docs/evidence-format.md"])
+def test_programs_in_documents_compile(path):
+    assert [ast.parse(text) for text in _programs(path)]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name)
+def test_no_command_has_a_password_or_the_dash_that_sha1sum_prints(path):
+    text = path.read_text("utf-8")
+    assert re.findall(r".* -p hex:.*", text) == []
+    assert re.findall(r".*\| sha1sum(?! \\?\| cut -c1-40).*", text) == []
