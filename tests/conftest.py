@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def _hook():
     """The module of scripts/plugin_coverage.py where this run is measured and it is installed, else None."""
     coverage = sys.modules.get("coverage")
-    if coverage is None or coverage.Coverage.current() is None:
+    if coverage is None or coverage.Coverage.current() is None or "XENTPM_NO_PLUGIN_COVERAGE" in os.environ:
         return None, ""
     try:
         import xentpm_plugin_coverage as hook
