@@ -7,33 +7,42 @@ import tempfile
 import time
 from pathlib import Path
 
-from xentpm_lib.errors import XenTpmError
-from xentpm_lib.simulator.demo.pool import DemoPool
-from xentpm_lib.simulator.demo.steps import STEPS, Demo
-
+_NO_HINT = "Run `make setup`; if it stays, report it with this text."
 _NEXT = """
 Where to go next
-  .venv/bin/xentpm-sim up --hosts 2            the same pool, for you to play with
-  .venv/bin/xentpm-sim xe host-list            in another terminal: the commands of a real host
-  docs/plugin-api.md                           every function of the plugin, with example calls
-  docs/administer.md                           the configuration, the asset tag, the preparation check"""
+  .venv/bin/xentpm-sim up --hosts 2    the same pool, for you to play with
+  .venv/bin/xentpm-sim xe host-list    in another terminal: a host's commands
+  docs/plugin-api.md                   every function, with example calls
+  docs/administer.md                   configuration, asset tag, checks"""
 
 
 def main() -> int:
     """Run all steps; tell how long they took."""
-    began = time.monotonic()
-    print("xentpm: two simulated XenServer hosts, each with a real (software) TPM 2.0\n", flush=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="xentpm-demo-") as work, DemoPool.started(hosts=2) as pool:
-            demo = Demo(pool, Path(work))
-            for number, (title, step) in enumerate(STEPS, 1):
-                lines = step(demo)
-                print(f"{number:2}  {title:<20} " + ("\n" + " " * 25).join(lines), flush=True)
-    except XenTpmError as error:
-        print(f"\nxentpm demo: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return 1
+        from xentpm_lib.errors import XenTpmError  # here, so that Ctrl-C is answered from the start
+
+        try:
+            return _run()
+        except XenTpmError as error:
+            print(f"\nxentpm demo: {error.message}\nhint: {error.hint or _NO_HINT}", file=sys.stderr)
+            return 1
     except KeyboardInterrupt:
+        print("\nxentpm demo: interrupted", file=sys.stderr)
         return 130
+
+
+def _run() -> int:
+    from xentpm_lib.simulator.demo.pool import DemoPool
+    from xentpm_lib.simulator.demo.steps import STEPS, Demo
+
+    began = time.monotonic()
+    print("xentpm: two simulated XenServer hosts, each with a software TPM 2.0", flush=True)
+    print("(making them takes a few seconds)\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="xentpm-demo-") as work, DemoPool.started(hosts=2) as pool:
+        demo = Demo(pool, Path(work))
+        for number, (title, step) in enumerate(STEPS, 1):
+            lines = step(demo)
+            print(f"{number:2}  {title:<20} " + ("\n" + " " * 25).join(lines), flush=True)
     print(f"\nAll {len(STEPS)} steps did what they should, in {time.monotonic() - began:.0f} s.")
     print(_NEXT)
     return 0

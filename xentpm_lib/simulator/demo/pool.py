@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from xentpm_lib.errors import UsageError
 __all__ = ["DemoHost", "DemoPool"]
 
 _END_LIMIT_S = 20
+_SIMULATOR = (sys.executable, "-m", "xentpm_lib.simulator.cli")
 
 
 @dataclass(frozen=True)
@@ -45,32 +46,36 @@ class DemoPool:
     @classmethod
     @contextmanager
     def started(cls, hosts: int) -> Iterator[DemoPool]:
-        """A new pool in a process of its own, ended afterwards. Raises: UsageError when it does not start."""
-        command = [sys.executable, "-m", "xentpm_lib.simulator.cli", "up", "--json", "--hosts", str(hosts)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        """A new pool in a process of its own, ended afterwards. Raises: UsageError when it does not start.
+
+        The process ends with this one however that ends: it waits for the end of its standard input. It is
+        out of reach of the terminal's Ctrl-C, so that it is always this process that ends it.
+        """
+        with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
+            [*_SIMULATOR, "up", "--json", "--until-eof", "--hosts", str(hosts)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        ) as process:
             try:
-                yield from cls._connected(process)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
+                line = process.stdout.readline() if process.stdout else ""
+                if not line:
                     process.wait(_END_LIMIT_S)
-                process.kill()
+                    said.seek(0)
+                    raise UsageError(f"the simulated hosts did not start: {said.read().strip()}")
+                yield from cls._connected(json.loads(line))
+            finally:
+                _end(process)
 
     @classmethod
-    def _connected(cls, process: subprocess.Popen[str]) -> Iterator[DemoPool]:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line:
-            raise UsageError(
-                "the simulated hosts did not start", "The lines above say why; make setup mends most."
-            )
-        access = json.loads(line)
+    def _connected(cls, access: dict[str, Any]) -> Iterator[DemoPool]:
         hosts = [DemoHost(host["ref"], host["name"], Path(host["dir"])) for host in access["hosts"]]
         api = XenAPI.Session(access["url"], transport=_trusting(access["certificate"]))
         api.xenapi.login_with_password(access["username"], access["password"], "1.0", "xentpm demo")
-        try:
-            yield cls(api, access["url"], hosts[0].directory.parent, hosts)
-        finally:
-            api.xenapi.session.logout()
+        yield cls(api, access["url"], hosts[0].directory.parent, hosts)
+        api.xenapi.session.logout()
 
     def call(self, host: DemoHost, function: str, **arguments: str) -> str:
         """Call a function of the host's plugin ``tpm``."""
@@ -83,11 +88,19 @@ class DemoPool:
 
     def edit(self, host: DemoHost, component: str, text: str) -> None:
         """Change one of the host's files, as somebody in its dom0 could."""
-        command = [sys.executable, "-m", "xentpm_lib.simulator.cli", "host", "edit", host.name, component]
+        command = [*_SIMULATOR, "host", "edit", host.name, component]
         directory = os.fspath(self.directory.parent)
         subprocess.run(
             [*command, "--append", text, "--dir", directory], check=True, stdout=subprocess.DEVNULL
         )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.stdin:
+        process.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_END_LIMIT_S)
+    process.kill()
 
 
 def _trusting(certificate: str) -> SafeTransport:

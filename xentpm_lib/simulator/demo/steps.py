@@ -46,7 +46,7 @@ class Demo:
 def show_pool(demo: Demo) -> list[str]:
     """Step 1."""
     names = " and ".join(host.name for host in demo.pool.hosts)
-    return [f"{names} behind {demo.pool.url}", "logged in with the XenAPI client from PyPI"]
+    return [f"{names} behind {demo.pool.url};", "logged in with the XenAPI client from PyPI"]
 
 
 def show_status(demo: Demo) -> list[str]:
@@ -65,10 +65,11 @@ def get_identities(demo: Demo) -> list[str]:
         demo.identities[host.name] = Identity.from_xml(xml)
     first, second = (demo.identities[host.name] for host in demo.pool.hosts)
     _require(first.ek != second.ek and first.ak != second.ak, "two hosts showed the same key")
-    certificate = first.ek_certificate or b""
+    name, ek, ak = demo.first.name, first.ek, first.ak
+    certified = "certified" if first.ek_certificate else "without a certificate"
     return [
-        f"endorsement key RSA-{first.ek.key_bits} with a certificate of {len(certificate)} bytes,",
-        f"attestation key {first.ak.curve} {first.ak.name().hex()[:20]}…; {demo.second.name} has others",
+        f"{name}: endorsement key RSA-{ek.key_bits}, {certified};",
+        f"attestation key {ak.curve}, {ak.name().hex()[:16]}...",
     ]
 
 
@@ -79,39 +80,41 @@ def activate_credential(demo: Demo) -> list[str]:
         challenge = tools.make_credential(demo.work, demo.identities[host.name], secret)
         answer = demo.pool.call(host, "tpm_challenge", challenge=encode_base64(challenge))
         _require(decode_base64(answer, "answer", 1, 64) == secret, "a TPM gave another secret")
-    return ["a secret sealed with tpm2_makecredential came back:", "both keys of each host are in one TPM"]
+    return [
+        "yes: a secret sealed with tpm2_makecredential came",
+        "back, so each host's two keys are in one TPM",
+    ]
 
 
 def check_quotes(demo: Demo) -> list[str]:
     """Step 5."""
     for host in demo.pool.hosts:
         demo.quote(host)
-    return ["fresh nonces, 24 PCRs each; tpm2_checkquote says the signatures hold"]
+    return ["24 PCRs each, with fresh nonces;", "tpm2_checkquote says that the signatures hold"]
 
 
 def set_tag(demo: Demo) -> list[str]:
     """Step 6."""
     state = json.loads(demo.pool.call(demo.first, "tpm_set_asset_tag", tag=demo.tag))
     _require(state["asset_tag"] == demo.tag and state["reboot_required"], "the tag was not set")
-    return [f"SHA-1 of {_TAG_TEXT!r} written to {demo.first.name}'s TPM; a reboot is required"]
+    return [f"SHA-1 of {_TAG_TEXT!r} is in {demo.first.name}'s TPM;", "a reboot is required"]
 
 
 def prove_tag(demo: Demo) -> list[str]:
     """Step 7."""
     demo.pool.reboot(demo.first)
     evidence = demo.quote(demo.first)
-    _require(evidence.asset_tag is not None, "the quote carries no tag")
-    assert evidence.asset_tag is not None
-    tools.check_signature(
-        demo.identities[demo.first.name].ak, evidence.asset_tag.attest, evidence.asset_tag.signature
-    )
-    certified = Attest.from_bytes(evidence.asset_tag.attest).nv
+    tag = evidence.asset_tag
+    if tag is None:
+        raise _wrong("the quote carries no tag")
+    tools.check_signature(demo.identities[demo.first.name].ak, tag.attest, tag.signature)
+    certified = Attest.from_bytes(tag.attest).nv
     _require(certified is not None and certified.contents.hex() == demo.tag, "another tag is certified")
     expected = extend(_BANK, bytes(32), hashlib.sha256(bytes.fromhex(demo.tag)).digest())
     _require(evidence.untrusted_pcrs[_BANK][_TAG_PCR] == expected, "the tag's PCR is wrong")
     return [
-        f"{demo.first.name} rebooted: the TPM certifies the tag {demo.tag[:12]}…",
-        f"and PCR {_TAG_PCR} shows it",
+        f"{demo.first.name} rebooted: its TPM certifies the tag",
+        f"{demo.tag[:16]}..., and PCR {_TAG_PCR} shows it",
     ]
 
 
@@ -124,16 +127,19 @@ def change_initrd(demo: Demo) -> list[str]:
     changed = _changed_pcrs(before, after)
     _require(changed == [9], f"PCR 9 should have changed, but {changed} did")
     return [
-        f"a line appended to {demo.second.name}'s initrd, then a reboot:",
-        f"only PCR {changed[0]} changed, at the event {_changed_event(before, after)!r}",
+        f"{demo.second.name} rebooted with a line more in its initrd:",
+        f"only PCR {changed[0]} changed, at {_changed_event(before, after)}",
     ]
 
 
 def clear_tag(demo: Demo) -> list[str]:
     """Step 9."""
     demo.pool.call(demo.first, "tpm_clear_asset_tag")
-    _require(demo.quote(demo.first).asset_tag is None, "the tag is still there")
-    return [f"{demo.first.name} has no asset tag any more; after its next reboot PCR {_TAG_PCR} is zero"]
+    demo.pool.reboot(demo.first)
+    evidence = demo.quote(demo.first)
+    _require(evidence.asset_tag is None, "the tag is still there")
+    _require(not any(evidence.untrusted_pcrs[_BANK][_TAG_PCR]), "the tag's PCR is not zero")
+    return [f"{demo.first.name} rebooted: no tag, and PCR {_TAG_PCR} is zero again"]
 
 
 STEPS: tuple[tuple[str, Callable[[Demo], list[str]]], ...] = (
@@ -165,6 +171,8 @@ def _changed_event(before: QuoteEvidence, after: QuoteEvidence) -> str:
 
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
-        raise EvidenceError(
-            f"The demo went wrong: {otherwise}", "This is a defect of xentpm: please report it."
-        )
+        raise _wrong(otherwise)
+
+
+def _wrong(what: str) -> EvidenceError:
+    return EvidenceError(f"The demo went wrong: {what}", "This is a defect of xentpm: please report it.")
