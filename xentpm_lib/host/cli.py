@@ -77,7 +77,7 @@ _OPTIONS = (
     _Option(
         "rotate_ak",
         actions.rotate_ak,
-        "replace the attestation key for good; every verifier has to enrol this host again",
+        "use another attestation key from now on; every verifier has to enrol this host again",
     ),
     _Option(
         "boot",

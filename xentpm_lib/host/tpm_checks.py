@@ -135,7 +135,7 @@ def _ek_certificate(seen: _Seen) -> "_Result":
 
 
 def _banks(seen: _Seen) -> "_Result":
-    blank = [bank for bank in seen.banks if not is_measured(_read(seen, _FIRMWARE_PCRS, bank))]
+    blank = [bank for bank in seen.banks if bank not in _measured(seen)]
     if blank and len(blank) < len(seen.banks):
         advice = "Switch it off in the BIOS: anybody in dom0 can fill it with what looks like a good boot."
         return FAILED, "{}; not measured: {}".format(", ".join(seen.banks), ", ".join(blank)), advice
@@ -202,10 +202,20 @@ def _launched(seen: _Seen) -> bool:
     return bool(value.strip(b"\xff") and value.strip(b"\x00"))
 
 
-def _read(seen: _Seen, indices: Tuple[int, ...], bank: str = "") -> List[bytes]:
-    """The values in ``bank``, by default the strongest one."""
-    bank = bank or next((name for name in QUOTABLE_BANKS + seen.banks if name in seen.banks), "")
-    if not bank:
+def _measured(seen: _Seen) -> List[str]:
+    """The banks that firmware measures."""
+    return [bank for bank in seen.banks if is_measured(_values(seen, _FIRMWARE_PCRS, bank))]
+
+
+def _read(seen: _Seen, indices: Tuple[int, ...]) -> List[bytes]:
+    """The values in the bank that a quote rests on by default."""
+    banks = _measured(seen) or seen.banks
+    bank = next((name for name in QUOTABLE_BANKS + seen.banks if name in banks), None)
+    if bank is None:
         raise TpmError("the TPM has no active PCR bank")
+    return _values(seen, indices, bank)
+
+
+def _values(seen: _Seen, indices: Tuple[int, ...], bank: str) -> List[bytes]:
     values = read_pcrs(seen.tpm.esys, PcrSelection(((bank, indices),)))
     return [values[bank][index] for index in indices]
