@@ -18,6 +18,7 @@ __all__ = ["ADDRESS", "IDLE_TIMEOUT_S", "MAX_BODY_BYTES", "MAX_CONNECTIONS", "En
 
 ADDRESS = "127.0.0.1"
 MAX_BODY_BYTES = 300 * 1024
+_MAX_LENGTH_DIGITS = 10
 """As XAPI limits the body of a call."""
 IDLE_TIMEOUT_S = 60.0
 """A connection that says nothing for this long is closed."""
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(500, error.message)
 
     def do_GET(self) -> None:
+        if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
+            self.close_connection = True  # the body is not read, so what follows is not a request
         self._send(200, "text/plain", b"A simulated XenServer pool: XML-RPC at /, JSON-RPC 2.0 at /jsonrpc\n")
 
     def _body(self) -> bytes:
@@ -68,10 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
         text = self.headers.get("Content-Length", "")
         if not (text.isascii() and text.isdigit()):
             raise _Refused(411, "wanted Content-Length")
-        if int(text[:20]) > MAX_BODY_BYTES:
+        size = int(text) if len(text) <= _MAX_LENGTH_DIGITS else MAX_BODY_BYTES + 1
+        if size > MAX_BODY_BYTES:
             raise _Refused(413, f"the body may have {MAX_BODY_BYTES} bytes")
-        body = self.rfile.read(int(text))
-        if len(body) != int(text):
+        body = self.rfile.read(size)
+        if len(body) != size:
             raise _Refused(400, "the body is shorter than Content-Length")
         return body
 
