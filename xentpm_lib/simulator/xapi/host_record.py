@@ -121,42 +121,44 @@ def _cpu_flags(root: Path) -> str:
     return flags[0] if flags else _FALLBACK_FLAGS
 
 
+_EMPTY_LISTS: tuple[str, ...] = (
+    "resident_VMs",
+    "PIFs",
+    "crashdumps",
+    "patches",
+    "updates",
+    "PBDs",
+    "host_CPUs",
+    "ha_statefiles",
+    "ha_network_peers",
+    "PCIs",
+    "PGPUs",
+    "PUSBs",
+    "updates_requiring_reboot",
+    "features",
+    "certificates",
+    "pending_guidances",
+    "pending_guidances_recommended",
+    "pending_guidances_full",
+)
+_EMPTY_MAPS: tuple[str, ...] = (
+    "current_operations",
+    "API_version_vendor_implementation",
+    "cpu_configuration",
+    "logging",
+    "license_params",
+    "blobs",
+    "external_auth_configuration",
+    "power_on_config",
+    "guest_VCPUs_params",
+)
+
+
 def _always(uuid: str) -> dict[str, Value]:
     """Fields that are the same on every simulated host."""
-    empty_lists: tuple[str, ...] = (
-        "resident_VMs",
-        "PIFs",
-        "crashdumps",
-        "patches",
-        "updates",
-        "PBDs",
-        "host_CPUs",
-        "ha_statefiles",
-        "ha_network_peers",
-        "PCIs",
-        "PGPUs",
-        "PUSBs",
-        "updates_requiring_reboot",
-        "features",
-        "certificates",
-        "pending_guidances",
-        "pending_guidances_recommended",
-        "pending_guidances_full",
-    )
-    empty_maps: tuple[str, ...] = (
-        "current_operations",
-        "API_version_vendor_implementation",
-        "cpu_configuration",
-        "logging",
-        "license_params",
-        "blobs",
-        "external_auth_configuration",
-        "power_on_config",
-        "guest_VCPUs_params",
-    )
     return {
-        **{name: [] for name in empty_lists},
-        **{name: {} for name in empty_maps},
+        **{name: [] for name in _EMPTY_LISTS},
+        **{name: {} for name in _EMPTY_MAPS},
         "API_version_major": 2,
         "API_version_minor": 21,
         "API_version_vendor": "XenSource",
