@@ -6,7 +6,7 @@ import contextlib
 import re
 import ssl
 import xmlrpc.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,8 @@ from xentpm_lib.simulator.xapi.errors import XapiError
 __all__ = ["Client", "text_fault"]
 
 _NEVER_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+_MOST_BYTES = 300 * 1024  # and no more does server.MAX_BODY_BYTES let in
 
 
 def text_fault(text: str) -> str | None:
@@ -42,9 +44,13 @@ def _texts(value: object) -> Iterator[str]:
 
 
 class Client:
-    """A session of a running simulator; a context manager that logs out."""
+    """A session of a running simulator; a context manager that logs out.
 
-    def __init__(self, access: Access) -> None:
+    said: the words of the command line that chose this simulator, for commands that are suggested.
+    """
+
+    def __init__(self, access: Access, said: Sequence[str] = ()) -> None:
+        self.said = said
         context = None
         if access.url.startswith("https:"):
             context = ssl.create_default_context(cafile=access.certificate)
@@ -68,10 +74,13 @@ class Client:
         return self._raw(method, self._session, *params)
 
     def _raw(self, method: str, *params: object) -> Any:
-        for text in _texts(params):
+        sent: Any = params
+        for text in _texts(sent):
             fault = text_fault(text)
             if fault is not None:
                 raise UsageError(f"{text[:40]!a}: {fault}", "encode it, as with base64 -w0")
+        if len(xmlrpc.client.dumps(sent, method).encode()) > _MOST_BYTES:
+            raise UsageError("this is too long for a call of XAPI", f"it takes {_MOST_BYTES} bytes of XML")
         try:
             answer: Any = getattr(self._proxy, method)(*params)
         except xmlrpc.client.ProtocolError as error:

@@ -168,7 +168,8 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _client(arguments: argparse.Namespace) -> Client:
-    return Client(registry.find(arguments.dir).load_access())
+    said = ["--dir", str(arguments.dir)] if arguments.dir else []
+    return Client(registry.find(arguments.dir).load_access(), said)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ def running_host(client: Client, named: str) -> dict[str, Any]:
     """A host that is on, as get_hosts describes it. Raises: UsageError."""
     host = _find(client, named)
     if not host["live"]:
-        raise _off(host)
+        raise _off(client, host)
     return host
 
 
@@ -78,11 +78,12 @@ def _call(client: Client, host: dict[str, Any], method: str, *params: str) -> An
     except XapiError as error:
         if error.code != "HOST_OFFLINE":
             raise
-        raise _off(host) from error
+        raise _off(client, host) from error
 
 
-def _off(host: dict[str, Any]) -> UsageError:
-    return UsageError(f"{host['name']} is off", f"switch it on: {command('host', 'power-on', host['name'])}")
+def _off(client: Client, host: dict[str, Any]) -> UsageError:
+    button = command("host", "power-on", *client.said, host["name"])
+    return UsageError(f"{host['name']} is off", f"switch it on: {button}")
 
 
 def _find(client: Client, named: str) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def execute(words: Sequence[str], variables: dict[str, str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would, too
     try:
         os.execvpe(words[0], list(words), variables)
-    except OSError as error:
-        print(f"xentpm-sim: {reason_of(error, words[0])}", file=sys.stderr)
-        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+    except FileNotFoundError:
+        print(f"xentpm-sim: {words[0]}: command not found", file=sys.stderr)
+        return _NOT_FOUND
+    except (OSError, ValueError) as error:
+        print(f"xentpm-sim: {words[0]} cannot be run: {error}", file=sys.stderr)
+        return _NOT_EXECUTABLE

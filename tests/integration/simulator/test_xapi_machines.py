@@ -128,6 +128,18 @@ def test_dynamic_launch(tmp_path: Path) -> None:
     assert pool.end(signal.SIGINT) == 0
 
 
+def test_a_shell_in_dom0(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, "--dir", str(tmp_path / "a pool"))
+    run = ["host", "run", "host1"]
+    status = pool.sim(*run, "xentpm", "--status")
+    assert f"{tmp_path}/apool/hosts/host1/root/opt/xensource/tpm/config" in "".join(status.split())
+    assert "TPM owned              ok" in status
+    assert len(pool.sim(*run, "tpm2_getrandom", "--hex", "8")) == 16
+    value = pool.sim(*run, "sh", "-c", "cd /; tpm2_pcrread sha256:9 | tail -1").split()[-1]
+    assert value.lower() == "0x" + pool.pcrs("sha256:9")["9"]
+    assert pool.end() == 0
+
+
 def test_tpm_state_survives(tmp_path: Path) -> None:
     """The same keys after a clean end and after SIGKILL."""
     identities = []

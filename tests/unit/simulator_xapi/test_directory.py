@@ -1,5 +1,6 @@
 """The simulator's directory, the registry of what runs, and the settings that a second start keeps."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,26 @@ def test_certificate(tmp_path: Path) -> None:
     assert names.get_values_for_type(x509.DNSName) == ["localhost"]
     assert [str(name) for name in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
     server_context(certificate, key)
+
+
+def test_a_directory_that_cannot_be_written_to(
+    directory: SimulatorDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(directory.path / "lock"))
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(UsageError, match="cannot write to .*: Permission denied") as caught:
+        Lock(directory)
+    assert "--dir" in caught.value.hint
+
+
+def test_a_registry_of_another_environment(
+    directory: SimulatorDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Lock(directory)
+    registry.register(directory)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    assert registry.find(None).path == directory.path
+    lock.release()

@@ -224,3 +224,40 @@ def test_watchdog_removes_and_forgets(tmp_path: Path, folder: Path) -> None:
     watchdog.close()
     assert not tree.exists()
     watchdog.started(1)  # too late to matter, and no error
+
+
+def test_watchdog_s_directories(tmp_path: Path) -> None:
+    watchdog = Watchdog()
+    made = Path(watchdog.make_directory("odd\n", str(tmp_path)))
+    assert made.parent == tmp_path and made.stat().st_mode & 0o777 == 0o700
+    (made / "file").touch()
+    watchdog.close()
+    assert not made.exists()
+
+
+def test_a_watchdog_that_was_killed(tmp_path: Path) -> None:
+    watchdog = Watchdog()
+    made = Path(watchdog.make_directory("x", str(tmp_path)))
+    watchdog._process.kill()
+    watchdog._process.wait()
+    watchdog.close()
+    assert not made.exists()
+
+
+def test_removing_is_tried_again(tmp_path: Path) -> None:
+    """Somebody still writes while the tree is removed."""
+    watchdog = Watchdog()
+    made = Path(watchdog.make_directory("x", str(tmp_path)))
+
+    def write() -> None:
+        for number in range(2000):
+            try:
+                (made / f"{number}").mkdir()
+            except FileNotFoundError:
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    watchdog.close()
+    writer.join()
+    assert not made.exists()

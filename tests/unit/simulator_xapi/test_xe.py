@@ -156,3 +156,32 @@ def test_record_of_one_field() -> None:
 
 def test_escape_commas() -> None:
     assert escape_commas("a,b\\,") == "a\\,b\\\\\\,"
+
+
+def test_help_is_a_result(run: Run) -> None:
+    status, out, err = run("help")
+    assert (status, err) == (0, "") and "host-call-plugin" in out
+
+
+@pytest.mark.parametrize("key", ["host-uuid", "uuid", "host"])
+def test_an_empty_name_of_a_host(run: Run, key: str) -> None:
+    _status, _out, err = run("host-call-plugin", f"{key}=", "uuid=x", "plugin=tpm", "fn=f")
+    if key != "uuid":
+        assert err.splitlines()[0] == f"Error: {key}= is empty"
+    assert run("host-param-list", "uuid=")[2].splitlines()[0] == "Error: uuid= is empty"
+
+
+def test_an_argument_without_args(run: Run, machines: list[FakeMachine]) -> None:
+    host = f"uuid={machines[0].uuid}"
+    status, out, err = run("host-call-plugin", host, "plugin=tpm", "fn=f", "tag=xyz")
+    assert (status, out) == (1, "")
+    assert err == "Error: host-call-plugin has no parameter tag\nHint: write args:tag=xyz\n"
+    long = run("host-call-plugin", host, "plugin=tpm", "fn=f", "tag=" + "x" * 100)[2]
+    assert long.endswith("Hint: write args:tag=...\n")
+
+
+def test_a_file_that_is_no_text(run: Run, machines: list[FakeMachine], tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff")
+    host = f"uuid={machines[0].uuid}"
+    err = run("host-call-plugin", host, "plugin=tpm", "fn=f", f"args:b:file={tmp_path}/binary")[2]
+    assert err.startswith(f"Error: {tmp_path}/binary is not UTF-8 text") and "base64" in err

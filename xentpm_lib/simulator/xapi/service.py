@@ -69,7 +69,7 @@ class Xapi:
             outcome = error.code
             raise
         finally:
-            _LOG.info("%s %s %.1f ms", ascii(name[:80]), outcome, (time.perf_counter() - start) * 1000)
+            _LOG.info("%s %s %.1f ms", ascii(name[:80])[1:-1], outcome, (time.perf_counter() - start) * 1000)
 
     def _call(self, name: str, params: list[Value]) -> Value:
         is_async = name.startswith(_ASYNC)
