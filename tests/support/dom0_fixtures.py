@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,9 +13,7 @@ from xentpm_lib.simulator.swtpm import Swtpm
 @pytest.fixture(scope="session")
 def manufactured_tpm(tmp_path_factory):
     """The folder of a new TPM's state: SHA-1 and SHA-256 banks, a certified RSA endorsement key, no owner."""
-    folder = tmp_path_factory.mktemp("tpm")
-    Swtpm.manufacture(str(folder / "state"), str(folder / "ca"))
-    return str(folder / "state")
+    return manufacture(tmp_path_factory, "tpm")
 
 
 @pytest.fixture(scope="session")
@@ -29,28 +28,38 @@ def used_tpm(manufactured_tpm, tmp_path_factory):
     return state
 
 
-def _dom0(template, folder):
+@contextmanager
+def running_dom0(template, folder):
+    """A dom0 in ``folder`` that runs on a copy of the TPM state in ``template``."""
     state = os.path.join(str(folder), "tpm")
     shutil.copytree(template, state)
     dom0 = Dom0(os.path.join(str(folder), "root"), state)
     dom0.tpm.start()
-    return dom0
+    try:
+        yield dom0
+    finally:
+        dom0.tpm.kill()
+
+
+def manufacture(tmp_path_factory, name, **options):
+    """Make a TPM with ``options`` of `Swtpm.manufacture`; returns the folder of its state."""
+    folder = tmp_path_factory.mktemp(name)
+    Swtpm.manufacture(str(folder / "state"), str(folder / "ca"), **options)
+    return str(folder / "state")
 
 
 @pytest.fixture
 def new_dom0(manufactured_tpm, tmp_path):
     """A dom0 that runs for the first time: nobody owns its TPM."""
-    dom0 = _dom0(manufactured_tpm, tmp_path)
-    yield dom0
-    dom0.tpm.kill()
+    with running_dom0(manufactured_tpm, tmp_path) as dom0:
+        yield dom0
 
 
 @pytest.fixture
 def dom0(used_tpm, tmp_path):
     """A dom0 whose TPM is owned by it and holds its keys."""
-    dom0 = _dom0(used_tpm, tmp_path)
-    yield dom0
-    dom0.tpm.kill()
+    with running_dom0(used_tpm, tmp_path) as dom0:
+        yield dom0
 
 
 @pytest.fixture
