@@ -55,9 +55,16 @@ class AssetTag(NamedTuple):
         """
         found = self._current()
         use_owner_auth(self.esys, self.owner_auth)
-        old = self._content(found) if found is not None and _is_ours(found) else None
-        if found is not None and not _fits(found, len(tag)):
-            _require_removable(found)
+        old = None
+        if found is not None:
+            try:
+                old = self._content(found)
+            except TpmError as error:
+                if error.code != _foreign().code:
+                    raise
+                _require_removable(found)
+                self._undefine(found)  # it is no tag of ours that could be kept
+                found = None
         self.journal.write(_PENDING, tag)
         try:
             self._make_it(tag)
@@ -98,6 +105,8 @@ class AssetTag(NamedTuple):
         except TpmError as error:
             if error.rc is not None and base_code(error.rc) == RC.NV_UNINITIALIZED:
                 return None
+            if error.code == "XENTPM_AUTH_FAILED":
+                raise _foreign() from error
             raise
         return CertifiedTag(resource.public, attest[2:], signature)
 
@@ -105,7 +114,12 @@ class AssetTag(NamedTuple):
         if resource is None:
             return None
         _require_ours(resource)
-        return read_resource(self.esys, resource)
+        try:
+            return read_resource(self.esys, resource)
+        except TpmError as error:  # an index of ours has no password
+            if error.code == "XENTPM_AUTH_FAILED":
+                raise _foreign() from error
+            raise
 
     def _current(self) -> Optional[Resource]:
         """The index as it is, after a change that was cut short is finished."""
@@ -174,13 +188,15 @@ def _require_removable(resource: Resource) -> None:
 
 def _require_ours(resource: Resource) -> None:
     if not _is_ours(resource):
-        raise TpmError(
-            "The asset tag's NV index 0x{:08x} was made by other software, not as an asset tag".format(
-                TAG_INDEX
-            ),
-            "Set the tag again, or clear it: tpm_set_asset_tag, tpm_clear_asset_tag.",
-            "XENTPM_NV_FOREIGN",
-        )
+        raise _foreign()
+
+
+def _foreign() -> TpmError:
+    return TpmError(
+        "The asset tag's NV index 0x{:08x} was made by other software, not as an asset tag".format(TAG_INDEX),
+        "Set the tag again, or clear it: tpm_set_asset_tag, tpm_clear_asset_tag.",
+        "XENTPM_NV_FOREIGN",
+    )
 
 
 def _is_ours(resource: Resource) -> bool:
