@@ -32,7 +32,7 @@ def test_what_is_read(text):
         ("", "doc offset 0", "not JSON: Expecting value"),
         ("{", "doc offset 1", "not JSON"),
         ("[1] 2", "doc offset 4", "not JSON: Extra data"),
-        ("[1,]", "doc offset 3", "not JSON"),
+        ("[1,x]", "doc offset 3", "not JSON"),
         ("{'a': 1}", "doc offset 1", "not JSON"),
         ('"a\nb"', "doc offset 2", "not JSON: Invalid control character"),
         ("[01]", "doc offset 2", "not JSON"),
