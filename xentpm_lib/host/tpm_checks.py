@@ -135,7 +135,8 @@ def _ek_certificate(seen: _Seen) -> "_Result":
 
 
 def _banks(seen: _Seen) -> "_Result":
-    blank = [bank for bank in seen.banks if bank not in _measured(seen)]
+    measured = _measured(seen)
+    blank = [bank for bank in seen.banks if bank not in measured]
     if blank and len(blank) < len(seen.banks):
         advice = "Switch it off in the BIOS: anybody in dom0 can fill it with what looks like a good boot."
         return FAILED, "{}; not measured: {}".format(", ".join(seen.banks), ", ".join(blank)), advice
