@@ -12,7 +12,21 @@ from setuptools import find_packages, setup
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 HOST = ["tpm2-pytss>=1.1"]
-VERIFIER = ["XenAPI>=2.14; python_version >= '3.10'", "cryptography>=42; python_version >= '3.10'"]
+#: All are wheels, so no compiler is needed; MIT, BSD or Apache. pg8000 speaks PostgreSQL in pure Python.
+VERIFIER = [
+    package + "; python_version >= '3.10'"
+    for package in (
+        "XenAPI>=2.14",
+        "cryptography>=42",
+        "SQLAlchemy>=2.0",
+        "alembic>=1.13",
+        "pg8000>=1.30",
+        "PyJWT>=2.8",
+        "requests>=2.31",
+        "apprise>=1.7",
+        "rich>=13",
+    )
+] + ["tomli>=2; python_version == '3.10'"]
 DEV = ["coverage>=7.4", "hypothesis>=6.31", "mypy>=1.8", "pytest>=7.0", "pytest-timeout>=2.1", "ruff>=0.11"]
 
 
@@ -44,7 +58,7 @@ setup(
     python_requires=">=3.6",
     package_dir={"": "."},  # said aloud, an editable install is a path and no import hook: quicker to start
     packages=find_packages(include=["xentpm_lib", "xentpm_lib.*"]),
-    package_data={"xentpm_lib": ["py.typed"]},
+    package_data={"xentpm_lib": ["py.typed"], "xentpm_lib.verifier.policy": ["shipped/*.toml"]},
     data_files=[("share/xentpm/plugins", ["plugins/tpm"])],
     zip_safe=False,
     install_requires=[],
@@ -53,6 +67,7 @@ setup(
         "console_scripts": [
             "xentpm = xentpm_lib.host.cli:main",
             "xentpm-sim = xentpm_lib.simulator.cli:main",
+            "xentpm-attest = xentpm_lib.verifier.cli:main",
         ]
     },
     classifiers=[

@@ -17,7 +17,7 @@ wanted=requirements/dev.txt
 build=requirements/build.txt
 
 PACKAGES=(make swtpm swtpm-tools gnutls-bin tpm2-tools libtss2-dev libtss2-tcti-swtpm0 libtss2-tcti-device0
-    gcc libc6-dev pkg-config openssl python3-venv python3-dev)
+    gcc libc6-dev pkg-config openssl python3-venv python3-dev postgresql)
 COMMANDS=(make swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl)
 KEY_FILES=(requirements/build.txt requirements/dev.txt requirements/py36-build.txt requirements/py36.txt
     setup.py scripts/setup.sh scripts/plugin_coverage.py)
@@ -72,8 +72,11 @@ raise SystemExit(0 if os.path.exists(header) else "no " + header)
 PY
 }
 
+# Debian keeps the server's programs out of PATH.
+have_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
+
 have_system() {
-    have_commands && pkg-config --exists tss2-esys tss2-tcti-swtpm && [ -e /usr/include/stdio.h ] &&
+    have_commands && have_postgresql && pkg-config --exists tss2-esys tss2-tcti-swtpm && [ -e /usr/include/stdio.h ] &&
         have_python_parts
 }
 
