@@ -18,12 +18,14 @@ VENV_PYTHON = "$$(cd .venv && pwd -P)/bin/python"
 # What of the tests is about dom0 and so runs on every Python that dom0 can have.
 DOM0_TESTS := tests/unit/evidence tests/unit/tpm tests/unit/host \
 	tests/integration/tpm tests/integration/host tests/integration/plugin tests/property
+# What of the tests is about the verifier and so runs on every Python that a management station can have.
+VERIFIER_TESTS := tests/unit/verifier tests/integration/verifier tests/attacks
 # What has to compile on Python 3.6.
 DOM0_CODE := setup.py plugins/tpm scripts tests/conftest.py xentpm_lib/__init__.py xentpm_lib/errors.py \
 	xentpm_lib/evidence xentpm_lib/tpm xentpm_lib/host $(DOM0_TESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dom0 check format bench clean
+.PHONY: help setup demo test test-dom0 test-verifier check format bench clean
 
 help: ## this list
 	@echo 'make …'
@@ -47,6 +49,15 @@ test-dom0: ## the dom0 half's tests on another Python: make test-dom0 PYTHON=3.6
 	venv=.venv-$$found$(if $(PYTSS),-pytss$(PYTSS)); \
 	scripts/setup.sh "$$venv" "$$python" '$(PYTSS)'; \
 	"$$(cd "$$venv" && pwd -P)/bin/python" -m pytest $(DOM0_TESTS) $(ARGS)
+
+test-verifier: ## the verifier's tests on another Python: make test-verifier PYTHON=3.10
+	@python='$(PYTHON)'; \
+	if [[ "$$python" =~ ^[0-9.]+$$ ]]; then python=$$(scripts/find-python.sh "$$python"); fi; \
+	found=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || \
+		{ echo "cannot run $$python; give another one: make test-verifier PYTHON=3.10" >&2; exit 1; }; \
+	venv=.venv-$$found; \
+	scripts/setup.sh "$$venv" "$$python"; \
+	"$$(cd "$$venv" && pwd -P)/bin/python" -m pytest $(VERIFIER_TESTS) $(ARGS)
 
 check: setup ## ruff, mypy --strict, the layering, and Python 3.6's view of dom0's code
 	@failed=0; python=$(VENV_PYTHON); \

@@ -33,7 +33,7 @@ fi
 [ "$failed" -le 1 ] || exit "$failed" # interrupted, or pytest could not run: no coverage to speak of
 "$python" -m coverage combine -q "$data" || exit 1
 "$python" -m coverage json -q -o "$data/report.json"
-"$python" -m coverage report --include='xentpm_lib/evidence/*,xentpm_lib/tpm/*,xentpm_lib/host/*' || true
+"$python" -m coverage report --include='xentpm_lib/evidence/*,xentpm_lib/tpm/*,xentpm_lib/host/*,xentpm_lib/verifier/*' || true
 cp "$data/data" .coverage # for `coverage html`
 "$python" scripts/coverage_gate.py "$data/report.json" || failed=1
 exit "$failed"
