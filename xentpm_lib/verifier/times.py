@@ -28,7 +28,7 @@ def format_time(seconds: float, where: str = "time") -> str:
     if not (math.isfinite(seconds) and 0 <= seconds <= _LAST):
         raise FormatError("{} is no time between 1970 and 9999".format(seconds), where=where)
     # The inner rounding takes away what binary fractions add: 0.29 is 0.28999…, and is written as 0.290.
-    milliseconds = math.floor(round(seconds * _MILLISECONDS, 3))
+    milliseconds = math.floor(round(seconds * _MILLISECONDS, 2))
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return "{}.{:03d}Z".format(moment.strftime("%Y-%m-%dT%H:%M:%S"), milliseconds % _MILLISECONDS)
 
