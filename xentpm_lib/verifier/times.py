@@ -46,4 +46,5 @@ def parse_time(text: str, where: str = "time") -> float:
     if not text.endswith("Z") or text[:4] < "1970":
         raise FormatError("not a time in UTC since 1970", where=where)
     moment = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
-    return ((moment - _EPOCH) // timedelta(seconds=1)) + int(fraction[1:]) / _MILLISECONDS
+    whole = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (whole + int(fraction[1:])) / _MILLISECONDS
