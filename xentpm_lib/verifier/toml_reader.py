@@ -40,7 +40,7 @@ MAX_TOML_LENGTH = 64 * 1024  # characters
 MAX_TEXT_LENGTH = 1024  # characters of one value
 MAX_DURATION_S = 3660 * 86400.0  # ten years
 _MAX_DEPTH = 8  # tables and arrays within one another
-_MAX_LISTED = 12  # known words that a hint lists
+_MAX_LISTED = 16  # known words that a hint lists
 _MAX_SHOWN = 40  # characters of a wrong value that a message repeats
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -71,6 +71,7 @@ def parse_toml(text: str) -> Table:
         root.mistakes.append(Mistake("", f"{len(text)} characters, at most {MAX_TOML_LENGTH}"))
         return root
     try:
+        text.encode("utf-8")  # no lone surrogates
         values = tomllib.loads(text)
         _check_depth(values, _MAX_DEPTH)
     except RecursionError:
@@ -104,6 +105,12 @@ class Table:
         """Note a mistake in the value of ``key``; of the table itself when it is empty."""
         path = key_path(self.path, key) if key else self.path
         self.mistakes.append(Mistake(path, message, hint))
+
+    def right(self, key: str) -> bool:
+        """Whether no mistake is noted for ``key`` so far, nor within it; for this table when it is empty."""
+        path = key_path(self.path, key) if key else self.path
+        within = (path + ".", path + "[")
+        return not any(mistake.path == path or mistake.path.startswith(within) for mistake in self.mistakes)
 
     def has(self, key: str) -> bool:
         """Whether the file gives it. Does not count as asking for it."""
