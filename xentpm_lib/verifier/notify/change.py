@@ -1,0 +1,164 @@
+"""From a change of state to notifications: pure, so that they can be stored in the transaction of the result.
+
+announcer = Announcer(station.channels)
+notifications = announcer.changed(change)        # a state became another one
+notifications = announcer.renewed(current)       # the same state again: only marks that would run out
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xentpm_lib.verifier.findings import Severity
+from xentpm_lib.verifier.notification import Notification
+from xentpm_lib.verifier.notify.config import BUILT_IN, ChannelConfig, ChannelKind
+from xentpm_lib.verifier.notify.document import Document, Event, HostState, told_of
+from xentpm_lib.verifier.notify.wording import summary_of
+from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, State
+
+__all__ = ["Announcer", "Change", "channel_event", "test_of"]
+
+_NAMESPACE = uuid.UUID("5b0f9a0e-6c0a-5f0e-9d1c-8a1f3b7e2d41")
+_QUIET_AT_FIRST = (ChannelKind.XAPI_MESSAGE, ChannelKind.APPRISE)
+"""People are not told that a host which nobody heard of before is trusted."""
+_DISABLED = (State.UNTRUSTED_KEY, State.UNTRUSTED_EVIDENCE, State.UNTRUSTED_MEASUREMENT)
+"""The states in which a host is disabled where the policy says so: never because it is out of reach."""
+_RENEW_PART = 0.5
+"""Marks are renewed once less than this part of a lease is left of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A host's state became another one.
+
+    old: None when there was none yet. at: seconds since 1970. disable_host: what its policy says.
+    result: the one that the new state comes from; None for states without one (stale, not enrolled).
+    """
+
+    host_id: str
+    host_name: str
+    pool_id: str
+    pool_name: str
+    old: State | None
+    new: State
+    at: float
+    result: AttestationResult | None = None
+    disable_host: bool = False
+
+    def host(self) -> HostState:
+        """How it is told."""
+        findings, left_out = told_of(self.result)
+        return HostState(
+            self.host_id,
+            self.host_name,
+            self.pool_id,
+            self.pool_name,
+            self.new,
+            self.old,
+            self.at,
+            0.0 if self.result is None else self.result.expires_at,
+            PolicyUsed("", "") if self.result is None else self.result.policy,
+            findings,
+            left_out,
+            self.disable_host and self.new in _DISABLED,
+        )
+
+
+class Announcer:
+    """Makes notifications. Keeps in memory what the marks on each host say, so that they are renewed in time.
+
+    Not for several threads at once. After a restart the first result of each host renews its marks.
+    """
+
+    def __init__(self, channels: Sequence[ChannelConfig]) -> None:
+        self._channels = tuple(channels)
+        self._marked: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def changed(self, change: Change) -> tuple[Notification, ...]:
+        """What is to be told of a change, one notification for each channel that wants it.
+
+        The same change gives the same identifiers, so that it can be stored only once. None for no change.
+        """
+        if change.old is change.new:
+            return ()
+        host = change.host()
+        self._remember(host)
+        document = Document(Event.STATE_CHANGED, change.at, summary_of(host), host)
+        wanting = [channel for channel in self._channels if _wants(channel, change)]
+        if change.disable_host:
+            wanting.append(BUILT_IN)
+        return tuple(_notification(channel.name, document) for channel in wanting)
+
+    def renewed(self, current: Change, since: float) -> tuple[Notification, ...]:
+        """Marks for a host whose state stayed, where they would run out soon or say other findings.
+
+        current: with ``old`` equal to ``new`` and the latest result. since: when the state began.
+        """
+        marks = [channel for channel in self._channels if channel.kind is ChannelKind.XAPI_MARKS]
+        host = current.host()
+        if not marks or not self._due(host, current.at):
+            return ()
+        self._remember(host)
+        told = replace(host, since=since, previous=None)
+        document = Document(Event.RENEWED, current.at, summary_of(host), told)
+        return tuple(_notification(channel.name, document) for channel in marks)
+
+    def forget(self, host_id: str) -> None:
+        """The host is not watched any more."""
+        self._marked.pop(host_id, None)
+
+    def _remember(self, host: HostState) -> None:
+        if any(channel.kind is ChannelKind.XAPI_MARKS for channel in self._channels):
+            self._marked[host.host_id] = (host.expires_at, _codes(host))
+
+    def _due(self, host: HostState, now: float) -> bool:
+        marked = self._marked.get(host.host_id)
+        if marked is None or marked[1] != _codes(host):
+            return True
+        expires_at, _ = marked
+        lease = host.expires_at - now
+        return host.state is State.TRUSTED and expires_at - now <= lease * _RENEW_PART
+
+
+def test_of(channel: ChannelConfig, station: str, now: float) -> Notification:
+    """A test message for a channel, from the station of that name."""
+    document = Document(Event.TEST, now, f"A test message of xentpm-attest on {station}")
+    return _notification(channel.name, document, str(uuid.uuid4()))
+
+
+def channel_event(
+    event: Event, failing: str, told: ChannelConfig, now: float, cause: str, detail: str
+) -> Notification:
+    """For ``told``: that another channel fails, or works again. cause: tells one such event from another."""
+    said = "cannot deliver" if event is Event.CHANNEL_FAILED else "delivers again"
+    summary = f"The notification channel {failing} {said}{': ' + detail if detail else ''}"
+    document = Document(event, now, summary, channel=failing)
+    return _notification(told.name, document, f"{event.value} {failing} {cause}")
+
+
+def _wants(channel: ChannelConfig, change: Change) -> bool:
+    if change.old is None and change.new is State.TRUSTED and channel.kind in _QUIET_AT_FIRST:
+        return False
+    return change.new in channel.states or change.old in channel.states
+
+
+def _notification(channel: str, document: Document, cause: str = "") -> Notification:
+    host = document.host
+    if host is not None:
+        previous = "" if host.previous is None else host.previous.value
+        cause = f"{document.event.value} {host.host_id} {document.at!r} {previous} {host.state.value}"
+    name = uuid.uuid5(_NAMESPACE, f"{channel} {cause}")
+    return Notification(
+        str(name),
+        channel,
+        "" if host is None else host.host_id,
+        "" if host is None else host.pool_id,
+        document.at,
+        document.to_body(str(name)),
+    )
+
+
+def _codes(host: HostState) -> frozenset[str]:
+    return frozenset(told.code for told in host.findings if told.severity != Severity.INFO.value)
