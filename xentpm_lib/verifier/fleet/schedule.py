@@ -1,4 +1,4 @@
-"""Which host is due when, and which may be asked now. No clock, no threads: times are given, of any one clock.
+"""Which host is due when, and which may be asked now. No clock, no threads: times are given, of any clock.
 
 Every pool may always be asked about one host, so a pool that hangs takes nothing from another one; what is
 asked beyond that, at once, is bounded for each pool and for all together. In a pool whose master did not
@@ -31,7 +31,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class Outcome(Enum):
-    """What became of a try. ANSWERED: there is something to judge. HOST_FAILED: the pool's master answered."""
+    """What became of a try. ANSWERED: there is something to judge. HOST_FAILED: only the master answered."""
 
     ANSWERED = "answered"
     HOST_FAILED = "host failed"
@@ -201,8 +201,8 @@ class Schedule:
         """Tell what became of a job.
 
         permanent: further tries of this turn are of no use.
-        Returns the tries that are over: this one, and after POOL_FAILED those of all queued hosts of the pool.
-        None of a host that was removed meanwhile.
+        Returns the tries that are over: this one, and after POOL_FAILED those of all queued hosts of the
+        pool. None of a host that was removed meanwhile.
         """
         pool = self._pools[job.pool_id]
         pool.running -= 1

@@ -1,4 +1,4 @@
-"""The schedule: turns, tries, jitter, and that no pool takes anything from another one. Time is a number here."""
+"""The schedule: turns, tries, jitter, and that no pool takes anything from another. Time is a number here."""
 
 from dataclasses import replace
 from random import Random

@@ -1,0 +1,142 @@
+"""What every host is at a time, and when that changes. Trust is a lease: it ends when nobody renews it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xentpm_lib.verifier.records import HostRecord
+from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
+
+__all__ = ["States", "Transition", "state_at"]
+
+
+def state_at(host: HostRecord | None, result: AttestationResult | None, now: float) -> State:
+    """What a host is: NOT_ENROLLED without a record, STALE without a result that holds now.
+
+    A result from before the host was enrolled, perhaps anew, is not about this record of it. Nor does one
+    hold that is from the future: then the clock of this station was set back, and no lease can be measured.
+    """
+    if host is None:
+        return State.NOT_ENROLLED
+    if result is None or not host.enrolled_at <= result.appraised_at <= now < result.expires_at:
+        return State.STALE
+    return result.state
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The state of a host was ``old`` (None: there was none yet) and is ``new`` since ``at``."""
+
+    host_id: str
+    old: State | None
+    new: State
+    at: float
+
+
+@dataclass(slots=True)
+class _Standing:
+    """told: what everybody was told last, and since when. clock: of the last quote that held."""
+
+    enrolled_at: float
+    told: State | None = None
+    since: float = 0.0
+    expires_at: float = 0.0
+    clock: TpmClock | None = None
+
+    def tell(self, state: State, at: float) -> None:
+        """Note what is told now."""
+        if self.told is not state:
+            self.told, self.since = state, at
+
+
+class States:
+    """The states of all hosts as they were told last.
+
+    Changed by one thread at a time; reading single hosts is safe in any.
+    """
+
+    def __init__(self) -> None:
+        self._standings: dict[str, _Standing] = {}
+
+    def enrol(self, host: HostRecord) -> None:
+        """Begin with a host. One that is enrolled anew begins anew: another TPM has another clock."""
+        standing = self._standings.get(host.host_id)
+        if standing is None:
+            self._standings[host.host_id] = _Standing(host.enrolled_at)
+        elif standing.enrolled_at != host.enrolled_at:
+            again = _Standing(host.enrolled_at, standing.told, standing.since)
+            self._standings[host.host_id] = again
+
+    def forget(self, host_id: str) -> None:
+        """End with a host, if it is known."""
+        self._standings.pop(host_id, None)
+
+    def restore(self, result: AttestationResult, clock: TpmClock | None) -> None:
+        """Go on from a host's latest stored result, whose change was told when it was stored.
+
+        clock: of the last quote that held, which may be older than the result.
+        """
+        standing = self._standings.get(result.host_id)
+        if standing is None:
+            return
+        standing.tell(result.state, result.appraised_at)
+        if standing.enrolled_at <= result.appraised_at:
+            standing.expires_at, standing.clock = result.expires_at, clock
+
+    def told(self, host_id: str, state: State, at: float) -> None:
+        """Somebody else told a change: another process, or this one before it was started anew."""
+        standing = self._standings.get(host_id)
+        if standing is not None:
+            standing.tell(state, at)
+
+    def previous_clock(self, host_id: str) -> TpmClock | None:
+        """The clock of the host's last quote that held; None when there was none since its enrolment."""
+        standing = self._standings.get(host_id)
+        return None if standing is None else standing.clock
+
+    def current(self, host_id: str) -> State | None:
+        """What was told last; None before anything was."""
+        standing = self._standings.get(host_id)
+        return None if standing is None else standing.told
+
+    def since(self, host_id: str) -> float:
+        """When the state that was told last began."""
+        standing = self._standings.get(host_id)
+        return 0.0 if standing is None else standing.since
+
+    def counts(self) -> Counter[State | None]:
+        """How many hosts are in each state; None: those that were not asked yet."""
+        return Counter(standing.told for standing in self._standings.values())
+
+    def transitions(self, results: Iterable[AttestationResult]) -> list[Transition | None]:
+        """For each of these results, which follow each other, the change that it makes.
+
+        Nothing is kept of it: call ``committed`` once they are stored.
+        """
+        last: dict[str, State] = {}
+        changes: list[Transition | None] = []
+        for result in results:
+            old = last.get(result.host_id) or self.current(result.host_id)
+            last[result.host_id] = new = result.state
+            changed = Transition(result.host_id, old, new, result.appraised_at)
+            changes.append(None if new is old else changed)
+        return changes
+
+    def committed(self, results: Iterable[AttestationResult]) -> None:
+        """These results are stored, and their changes are told."""
+        for result in results:
+            standing = self._standings.get(result.host_id)
+            if standing is not None:
+                standing.tell(result.state, result.appraised_at)
+                standing.expires_at = result.expires_at
+                standing.clock = result.clock or standing.clock
+
+    def lapsed(self, now: float) -> list[Transition]:
+        """The hosts whose lease has ended, and for whom that was not told yet."""
+        return [
+            Transition(host_id, standing.told, State.STALE, now)
+            for host_id, standing in self._standings.items()
+            if standing.expires_at <= now and standing.told not in (State.STALE, None)
+        ]
