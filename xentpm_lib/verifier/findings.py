@@ -101,6 +101,13 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "EVIDENCE_MALFORMED": FindingKind(
         _EVIDENCE, _FAILED, False, "The evidence is not a quote evidence document", _UPDATE
     ),
+    "AK_UNFIT": FindingKind(
+        _KEY,
+        _FAILED,
+        False,
+        "The enrolled attestation key could sign what no TPM has made",
+        "Make it another one (xentpm --rotate_ak) and enrol it again: xentpm-attest enroll --replace.",
+    ),
     "SIGNATURE_SCHEME": FindingKind(
         _KEY,
         _FAILED,
@@ -181,6 +188,13 @@ FINDING_KINDS: dict[str, FindingKind] = {
     ),
     "HOST_REBOOTED": FindingKind(
         _MEASUREMENT, _INFO, True, "The host was started anew since the last attestation", ""
+    ),
+    "EK_TRUST_NOT_ALLOWED": FindingKind(
+        _KEY,
+        _FAILED,
+        False,
+        "The policy does not allow the way in which the endorsement key is trusted",
+        "Enrol again with the manufacturer's certificates (--ek-ca) or a pinned key (--ek-pin).",
     ),
     "EK_FIRST_USE": FindingKind(
         _KEY,
