@@ -99,7 +99,7 @@ def _rsa_seed(ek: Public, key: rsa.RSAPublicKey) -> tuple[bytes, bytes]:
 
 
 def _ecc_seed(ek: Public, key: ec.EllipticCurvePublicKey) -> tuple[bytes, bytes]:
-    """A seed agreed upon with a key made for once, and that key's point. Spec: Part 1, C.6.1; 11.4.10.3, KDFe."""
+    """A seed agreed upon with a key made for once, and that key's point. Spec: Part 1, C.6.1 and KDFe."""
     size = CURVE_SIZES[ek.curve]
     once = ec.generate_private_key(_CURVES[ek.curve]())
     point = once.public_key().public_numbers()
