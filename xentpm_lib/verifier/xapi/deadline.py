@@ -1,0 +1,28 @@
+"""How long something may take in all, however many steps it has and however slowly bytes drip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """A point in time. seconds: from now. clock: monotonic seconds."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds that are left, more than 0. Raises: TimeoutError when none are."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise TimeoutError(f"not within {self.seconds:g} seconds")
+        return left
+
+    def part(self, seconds: float) -> Deadline:
+        """A deadline so many seconds from now, but not behind this one. Raises: TimeoutError."""
+        return Deadline(min(seconds, self.remaining()), self._clock)
