@@ -5,6 +5,7 @@ two programs can read one such text differently. Here that text is refused, and 
 and signs, for which the documents of this project have no use.
 """
 
+from functools import lru_cache
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 from xentpm_lib.errors import FormatError
@@ -12,6 +13,7 @@ from xentpm_lib.errors import FormatError
 __all__ = ["Limits", "load_json", "mapping", "members"]
 
 _MAX_INTEGER_DIGITS = 10
+_BRACKETS = {code: None for code in range(128) if chr(code) not in "[]{}"}  # for str.translate
 
 
 class Limits(NamedTuple):
@@ -43,14 +45,9 @@ def load_json(text: str, where: str, limits: Limits) -> Any:
         raise FormatError("{} characters, at most {}".format(len(text), limits.length), where=where)
     try:
         text.encode("ascii")
-        _check_shape(text, where, limits)
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-        )
+        if not _is_small(text, limits):
+            _check_tokens(text, where, limits)
+        return _decoder().decode(text)
     except UnicodeEncodeError as error:
         message = "a character outside ASCII"
         raise FormatError(message, where="{} offset {}".format(where, error.start)) from None
@@ -78,8 +75,39 @@ def members(value: Any, where: str, names: Tuple[str, ...]) -> Dict[str, Any]:
     return found
 
 
-def _check_shape(text: str, where: str, limits: Limits) -> None:
-    """Bound what the parser will build, before it builds anything."""
+@lru_cache(maxsize=None)
+def _decoder() -> Any:
+    """Python's parser with our hooks; it keeps nothing from one text to the next."""
+    import json
+
+    return json.JSONDecoder(
+        object_pairs_hook=_object,
+        parse_int=_integer,
+        parse_float=_refuse_number,
+        parse_constant=_refuse_number,
+    )
+
+
+def _is_small(text: str, limits: Limits) -> bool:
+    """Whether a quick look is enough to know that ``text`` is within the limits.
+
+    Nothing is built but lists of strings. Escapes come in pairs from the left, so what is left of them are not
+    quotes; then every other piece between quotes is outside strings. Text that is no JSON can mislead this only
+    behind the place where the parser stops reading.
+    """
+    if len(text) > limits.tokens:  # each token is a character
+        return False
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    depth = deepest = 0
+    for bracket in "".join(text.split('"')[::2]).translate(_BRACKETS):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest <= limits.depth
+
+
+def _check_tokens(text: str, where: str, limits: Limits) -> None:
+    """Read token by token, to tell where a limit is passed. Raises: FormatError."""
     import re
 
     depth, in_string, escaped = 0, False, -1
@@ -97,12 +125,18 @@ def _check_shape(text: str, where: str, limits: Limits) -> None:
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
-        found[name] = value
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        _refuse_repetition(pairs)
     return found
+
+
+def _refuse_repetition(pairs: List[Tuple[str, Any]]) -> None:
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
+        seen.add(name)
 
 
 def _integer(digits: str) -> int:
