@@ -12,9 +12,9 @@ __all__ = ["check_created", "check_uuid", "decode_base64", "decode_hex", "encode
 
 _BASE64_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _HEX_DIGITS = frozenset("0123456789abcdef")
-_CREATED_SHAPE = "dddd-dd-ddTdd:dd:ddZ"
-_UUID_HYPHENS = (8, 13, 18, 23)
-_UUID_LENGTH = 36  # characters
+_CREATED_SHAPE = "0000-00-00T00:00:00Z"
+_ANY_DIGIT = dict.fromkeys(b"0123456789", "0")  # for str.translate
+_UUID_LENGTH = 36  # characters, with hyphens at 8, 13, 18 and 23
 _BASE64_HINT = "Encode it as one line of padded base64."
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -68,11 +68,13 @@ def decode_hex(text: str, where: str, minimum: int, maximum: int, any_case: bool
     if not 2 * minimum <= len(text) <= 2 * maximum:
         expected = _range(2 * minimum, 2 * maximum, "hex digits")
         raise FormatError("{}, got {}".format(expected, len(text)), where=where)
-    if not _HEX_DIGITS.issuperset(digits):
-        raise FormatError("not {}hex digits".format("" if any_case else "lower-case "), where=where)
-    if len(digits) % 2:
-        raise FormatError("an odd number of hex digits", where=where)
-    return bytes.fromhex(digits)
+    try:
+        data = bytes.fromhex(digits)  # takes capitals and spaces, too
+    except ValueError:
+        data = b""
+    if data.hex() != digits:
+        raise FormatError(_hex_fault(digits, any_case), where=where)
+    return data
 
 
 def check_uuid(text: str, where: str, any_case: bool = False) -> str:
@@ -83,8 +85,8 @@ def check_uuid(text: str, where: str, any_case: bool = False) -> str:
     """
     _check_text(text, where)
     digits = (text.lower() if any_case else text).replace("-", "")
-    hyphens = tuple(position for position, character in enumerate(text) if character == "-")
-    if len(text) != _UUID_LENGTH or hyphens != _UUID_HYPHENS or not _HEX_DIGITS.issuperset(digits):
+    shape = len(text) == _UUID_LENGTH and text[8:24:5] == "----" and len(digits) == _UUID_LENGTH - 4
+    if not shape or not _HEX_DIGITS.issuperset(digits):
         raise FormatError("not a UUID like 01234567-89ab-cdef-0123-456789abcdef", where=where)
     return text
 
@@ -98,8 +100,7 @@ def check_created(text: str, where: str) -> str:
     Spec: RFC 3339 section 5.6, without fractions and leap seconds, UTC only.
     """
     _check_text(text, where)
-    shape = "".join("d" if "0" <= character <= "9" else character for character in text)
-    if shape != _CREATED_SHAPE:
+    if text.translate(_ANY_DIGIT) != _CREATED_SHAPE:
         raise FormatError("not a time like 2026-01-31T23:59:59Z", where=where)
     year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
     hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
@@ -129,6 +130,12 @@ def _base64_fault(text: str) -> str:
     if len(text) % 4:
         return "base64 of {} characters is incomplete".format(len(text))
     return "base64 that is not padded canonically"
+
+
+def _hex_fault(digits: str, any_case: bool) -> str:
+    if _HEX_DIGITS.issuperset(digits):
+        return "an odd number of hex digits"
+    return "not {}hex digits".format("" if any_case else "lower-case ")
 
 
 def _is_date(year: int, month: int, day: int) -> bool:

@@ -6,7 +6,7 @@ what is signed before it is believed. The structures inside stay bytes here, bec
 over the bytes as they came; ``tpm_structures`` parses them.
 """
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import hash_by_name
@@ -164,12 +164,28 @@ def _bank(value: Any, bank: str, where: str) -> Dict[int, bytes]:
     registers = mapping(value, where)
     if not registers:
         raise FormatError("there is no register", where=where)
-    values = {}
-    for key, digits in registers.items():
+    for key in registers:
         if key not in _INDICES:
             raise FormatError("{} is no register, expected 0 to 23".format(ascii(key[:32])), where=where)
-        values[_INDICES[key]] = decode_hex(digits, "{}[{}]".format(where, key), size, size)
-    return values
+    indices = map(_INDICES.__getitem__, registers)
+    return dict(zip(indices, _decode_all(registers, where, size)))
+
+
+def _decode_all(registers: Dict[str, Any], where: str, size: int) -> List[bytes]:
+    """The values of a bank, decoded together; one by one when one is wrong, to tell which."""
+    try:
+        return _decode_rows(list(registers.values()), where, size)
+    except FormatError:
+        return [decode_hex(value, "{}[{}]".format(where, key), size, size) for key, value in registers.items()]
+
+
+def _decode_rows(values: List[Any], where: str, size: int) -> List[bytes]:
+    """Values in hex that are all of ``size`` bytes. Raises: FormatError when one is anything else."""
+    if set(map(type, values)) != {str} or set(map(len, values)) != {2 * size}:
+        raise FormatError("not all of {} bytes".format(size), where=where)
+    total = size * len(values)
+    data = decode_hex("".join(values), where, total, total)
+    return [data[start : start + size] for start in range(0, total, size)]
 
 
 def _tag(value: Any) -> Optional[CertifiedTag]:
