@@ -68,7 +68,7 @@ type = "xapi_marks"
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """Where the store is. url: of SQLAlchemy, without a password; empty for SQLite in the station's directory."""
+    """Where the store is. url: of SQLAlchemy, without a password; empty: SQLite beside station.toml."""
 
     url: str = ""
     password: SecretRef | None = None

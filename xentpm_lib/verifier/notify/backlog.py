@@ -1,0 +1,192 @@
+"""What one channel still has to deliver: in which order, and what has to wait. Pure: no I/O, no clock.
+
+Notifications of one host are delivered in the order in which they were made. One that failed holds back the
+later ones of its host; one that failed because the way is blocked holds back its lane: pool or channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xentpm_lib.verifier.notification import Notification, Pending
+from xentpm_lib.verifier.notify.config import ChannelConfig
+
+__all__ = ["MAX_BACKLOG", "Backlog", "Trouble", "pause_after"]
+
+MAX_BACKLOG = 5000
+"""Notifications of one channel that are in memory; more stay in the store until there is room."""
+_FIRST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 600.0
+_LONGEST_ASKED_S = 3600.0
+_DOUBLINGS = 8
+
+
+def pause_after(attempts: int, asked: float = 0.0) -> float:
+    """Seconds to wait after so many failed attempts: 5, 10, 20 … up to 600. asked: by the other side."""
+    doubled = float(2 ** min(max(attempts - 1, 0), _DOUBLINGS))
+    return max(min(_FIRST_PAUSE_S * doubled, _LONGEST_PAUSE_S), min(asked, _LONGEST_ASKED_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A lane that has delivered nothing since a failure.
+
+    since: creation of the notification that failed first. cause: its identifier. attempts: failures in a row.
+    until: when to try again.
+    """
+
+    lane: str
+    since: float
+    cause: str
+    attempts: int
+    until: float
+    error: str
+    reported: bool = False
+
+
+class Backlog:
+    """Not for several threads at once: its owner holds a lock."""
+
+    def __init__(self, config: ChannelConfig) -> None:
+        self._config = config
+        self._waiting: dict[str, Pending] = {}
+        self._flying: dict[str, str] = {}  # lane: what is being delivered
+        self._finished: set[str] = set()  # since the last look into the outbox began
+        self.troubles: dict[str, Trouble] = {}
+        self.last_sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """How many more may be added."""
+        return max(0, MAX_BACKLOG - len(self._waiting))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being delivered."""
+        return bool(self._flying)
+
+    def begin(self) -> None:
+        """A look into the outbox begins; what is finished from now on may still be in what it shows."""
+        self._finished.clear()
+
+    def add(self, found: Sequence[Pending]) -> list[Notification]:
+        """Take in what the outbox showed. Returns what a newer one made pointless: not to be delivered."""
+        fresh = False
+        for pending in found:
+            self.last_sequence = max(self.last_sequence, pending.sequence)
+            key = pending.notification.notification_id
+            if key not in self._waiting and key not in self._finished:
+                self._waiting[key] = pending
+                self._recall(pending)
+                fresh = True
+        if not fresh:
+            return []
+        self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1].sequence))
+        return self._supersede() if self._config.latest_only else []
+
+    def next(self, now: float) -> Notification | None:
+        """What to deliver now; its lane is busy until ``finished`` or ``failed``.
+
+        In a lane in trouble it is the one that failed least often: the first may be what causes the trouble.
+        """
+        held: set[str] = set()
+        best: Pending | None = None
+        for pending in self._waiting.values():
+            lane, host = self._lane(pending.notification), pending.notification.host_id
+            trouble = self.troubles.get(lane)
+            if lane in self._flying or host in held or (trouble is not None and trouble.until > now):
+                continue
+            if host:
+                held.add(host)  # none of its later ones before this
+            if pending.next_at > now:
+                continue
+            if best is None or pending.attempts < best.attempts:
+                best = pending
+            if trouble is None or best.attempts == 0:
+                break
+        if best is None:
+            return None
+        self._flying[self._lane(best.notification)] = best.notification.notification_id
+        return best.notification
+
+    def due(self, now: float) -> bool:
+        """Whether something is to be delivered now. Its lane stays as it is."""
+        found = self.next(now)
+        if found is not None:
+            self._flying.pop(self._lane(found), None)
+        return found is not None
+
+    def attempts(self, notification: Notification, wide: bool) -> int:
+        """How often it failed so far, or its lane."""
+        if wide:
+            trouble = self.troubles.get(self._lane(notification))
+            return 0 if trouble is None else trouble.attempts
+        pending = self._waiting.get(notification.notification_id)
+        return 0 if pending is None else pending.attempts
+
+    def finished(self, notification: Notification, delivered: bool) -> Trouble | None:
+        """It arrived, or never will. Returns the trouble that its lane had until it arrived, if any."""
+        key, lane = notification.notification_id, self._lane(notification)
+        self._flying.pop(lane, None)
+        self._waiting.pop(key, None)
+        self._finished.add(key)
+        return self.troubles.pop(lane, None) if delivered else None
+
+    def failed(self, notification: Notification, error: str, wide: bool, next_at: float) -> None:
+        """It was not delivered, and is to be tried again. wide: so is nothing else of its lane before."""
+        lane, key = self._lane(notification), notification.notification_id
+        self._flying.pop(lane, None)
+        pending = self._waiting.get(key)
+        if pending is not None:
+            tried = pending.attempts + 1
+            self._waiting[key] = replace(pending, attempts=tried, next_at=next_at, error=error)
+        if wide:
+            old = self.troubles.get(lane) or Trouble(lane, notification.created_at, key, 0, 0.0, "")
+            self.troubles[lane] = replace(old, attempts=old.attempts + 1, until=next_at, error=error)
+
+    def expired(self, now: float) -> list[Pending]:
+        """Those too old to be tried once more, in a lane that is in trouble. They are taken out."""
+        oldest = now - self._config.give_up
+        found = []
+        for key, pending in list(self._waiting.items()):
+            lane = self._lane(pending.notification)
+            old = pending.notification.created_at <= oldest
+            if old and lane in self.troubles and self._flying.get(lane) != key:
+                found.append(pending)
+                self.finished(pending.notification, delivered=False)
+        return found
+
+    def reported(self, trouble: Trouble) -> None:
+        """Others were told of it."""
+        if trouble.lane in self.troubles:
+            self.troubles[trouble.lane] = replace(self.troubles[trouble.lane], reported=True)
+
+    def _lane(self, notification: Notification) -> str:
+        return notification.pool_id if self._config.per_pool else ""
+
+    def _recall(self, pending: Pending) -> None:
+        """After a restart: a lane whose notification has failed before is in trouble until one arrives."""
+        lane, made = self._lane(pending.notification), pending.notification
+        if pending.attempts and lane not in self.troubles:
+            self.troubles[lane] = Trouble(
+                lane, made.created_at, made.notification_id, pending.attempts, pending.next_at, pending.error
+            )
+
+    def _supersede(self) -> list[Notification]:
+        newest = {one.notification.host_id: key for key, one in self._waiting.items()}
+        flying = set(self._flying.values())
+        old = [
+            pending.notification
+            for key, pending in self._waiting.items()
+            if pending.notification.host_id
+            and newest[pending.notification.host_id] != key
+            and key not in flying
+        ]
+        for notification in old:
+            self._waiting.pop(notification.notification_id)
+            self._finished.add(notification.notification_id)
+        return old

@@ -1,0 +1,192 @@
+"""Delivers what one channel has to tell, in threads of its own, so that no other channel waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.notification import Notification
+from xentpm_lib.verifier.notify.backlog import Backlog, Trouble, pause_after
+from xentpm_lib.verifier.notify.config import ChannelConfig
+from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError
+from xentpm_lib.verifier.notify.outbox import Outbox
+
+__all__ = ["Courier"]
+
+POOL_THREADS = 4
+"""Of a channel that speaks with pools: so many pools at once."""
+_IDLE_S = 1.0
+_RESCAN_S = 30.0
+"""Between two looks at the whole outbox: one of two writers may be seen late."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Courier:
+    """One channel's threads. ``feed`` it from one thread; ``close`` it at the end.
+
+    recovered: called with the trouble that ended, from a thread of the channel.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        outbox: Outbox,
+        recovered: Callable[[ChannelConfig, Trouble], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.channel = channel
+        self._outbox = outbox
+        self._recovered = recovered
+        self._clock = clock
+        self._backlog = Backlog(channel.config)
+        self._ready = threading.Condition()
+        self._closing = False
+        self._unacknowledged: list[str] = []
+        self._scanned_at = 0.0
+        count = POOL_THREADS if channel.config.per_pool else 1
+        name = f"notify-{channel.config.name}"
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(count)]
+
+    @property
+    def config(self) -> ChannelConfig:
+        """The channel's."""
+        return self.channel.config
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        for thread in self._threads:
+            thread.start()
+
+    def feed(self) -> None:
+        """Take over what is new in the outbox, and give up what is too old. Raises: StoreError."""
+        self._acknowledge()
+        now = self._clock()
+        with self._ready:
+            self._backlog.begin()
+            whole = now >= self._scanned_at + _RESCAN_S or now < self._scanned_at
+            after = 0 if whole else self._backlog.last_sequence
+            room = self._backlog.room
+        if room:
+            self._take_in(after, room)
+            if whole:
+                self._scanned_at = now
+        with self._ready:
+            expired = self._backlog.expired(now)
+        for pending in expired:
+            self._give_up(pending.notification, pending.error)
+
+    def troubles(self) -> list[Trouble]:
+        """The lanes that deliver nothing at present."""
+        with self._ready:
+            return list(self._backlog.troubles.values())
+
+    def reported(self, trouble: Trouble) -> None:
+        """Others were told of it."""
+        with self._ready:
+            self._backlog.reported(trouble)
+
+    def resting(self) -> bool:
+        """Whether nothing is being delivered and nothing is due."""
+        with self._ready:
+            if self._backlog.busy or self._unacknowledged:
+                return False
+            return len(self._backlog) == 0 or not self._backlog.due(self._clock())
+
+    def close(self, seconds: float) -> None:
+        """Begin nothing more; wait so long for what is being delivered. The rest stays in the outbox."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify_all()
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
+        self.channel.close()
+
+    def _take_in(self, after: int, room: int) -> None:
+        found = self._outbox.outbox_pending(self.config.name, after, room)
+        with self._ready:
+            pointless = self._backlog.add(found)
+            self._ready.notify_all()
+        for notification in pointless:
+            self._done(notification.notification_id)
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                notification = None if self._closing else self._backlog.next(self._clock())
+                if notification is None:
+                    if self._closing:
+                        return
+                    self._ready.wait(_IDLE_S)
+                    continue
+            self._deliver(notification)
+
+    def _deliver(self, notification: Notification) -> None:
+        try:
+            self.channel.deliver(notification)
+        except DeliveryError as error:
+            self._failed(notification, error)
+        except Exception as error:  # a mistake in a channel is to stop neither it nor the others
+            _LOG.exception("channel %s: delivery failed", self.config.name)
+            self._failed(notification, DeliveryError(f"internal error: {type(error).__name__}"))
+        else:
+            self._done(notification.notification_id)
+            with self._ready:
+                trouble = self._backlog.finished(notification, delivered=True)
+                self._ready.notify_all()
+            if trouble is not None:
+                _LOG.info("channel %s%s delivers again", self.config.name, _of(trouble))
+                self._recovered(self.config, trouble)
+
+    def _failed(self, notification: Notification, error: DeliveryError) -> None:
+        now = self._clock()
+        if error.final or now - notification.created_at >= self.config.give_up:
+            self._give_up(notification, error.message)
+            with self._ready:
+                self._backlog.finished(notification, delivered=False)
+                self._ready.notify_all()
+            return
+        with self._ready:
+            attempts = self._backlog.attempts(notification, error.wide)
+            next_at = now + pause_after(attempts + 1, error.retry_after)
+        if attempts == 0:
+            _LOG.warning("channel %s: %s; it is tried again", self.config.name, error.message)
+        try:
+            self._outbox.outbox_failed(notification.notification_id, error.message, next_at)
+        except StoreError as failure:
+            _LOG.error("channel %s: cannot note a failure: %s", self.config.name, failure.message)
+        with self._ready:
+            self._backlog.failed(notification, error.message, error.wide, next_at)
+            self._ready.notify_all()
+
+    def _give_up(self, notification: Notification, error: str) -> None:
+        identifier = notification.notification_id
+        _LOG.error("channel %s: gave up notification %s: %s", self.config.name, identifier, error)
+        try:
+            self._outbox.outbox_given_up(identifier, error)
+        except StoreError as failure:
+            _LOG.error("channel %s: cannot note that: %s", self.config.name, failure.message)
+
+    def _done(self, identifier: str) -> None:
+        try:
+            self._outbox.outbox_done(identifier)
+        except StoreError as failure:
+            _LOG.error("channel %s: cannot note a delivery: %s", self.config.name, failure.message)
+            with self._ready:
+                self._unacknowledged.append(identifier)
+
+    def _acknowledge(self) -> None:
+        """Note the deliveries that the store did not take before they could be taken for undelivered."""
+        while self._unacknowledged:
+            self._outbox.outbox_done(self._unacknowledged[0])
+            with self._ready:
+                del self._unacknowledged[0]
+
+
+def _of(trouble: Trouble) -> str:
+    return f" (pool {trouble.lane})" if trouble.lane else ""

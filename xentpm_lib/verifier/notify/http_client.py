@@ -1,0 +1,127 @@
+"""HTTP requests that end: a time limit for the whole of one, however slowly the other side sends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "HttpClient"]
+
+MAX_ANSWER_BYTES = 16 * 1024
+_CONNECT_PART = 0.5
+"""Of the time limit, for TCP and again for TLS."""
+
+
+class Answer:
+    """What came back. text: the beginning of the body, as Latin-1; headers: names in lower case."""
+
+    def __init__(self, status: int, headers: dict[str, str], text: str) -> None:
+        self.status = status
+        self.headers = headers
+        self.text = text
+
+
+class HttpClient:
+    """Posts to one server. Follows no redirect; looks at neither environment nor netrc. For one thread.
+
+    ca_file: PEM file of authorities instead of the usual ones. proxy: URL of a proxy.
+    """
+
+    def __init__(self, timeout: float, ca_file: str = "", proxy: str = "") -> None:
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = ca_file or True
+        self._session.max_redirects = 0
+        if proxy:
+            self._session.proxies = {"http": proxy, "https": proxy}
+        self._adapter = _Adapter()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, self._adapter)
+
+    def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Send ``body`` and return the answer.
+
+        Raises:
+            TimeoutError: there was no whole answer within the time limit.
+            requests.RequestException: there was none.
+        """
+        expired = threading.Event()
+        guard = threading.Timer(self._timeout, self._expire, (expired,))
+        guard.daemon = True
+        guard.start()
+        try:
+            return self._post(url, headers, body)
+        except (requests.Timeout, requests.ConnectionError, OSError) as error:
+            if expired.is_set() or isinstance(error, requests.Timeout):
+                raise TimeoutError(f"no answer within {self._timeout:g} s") from error
+            raise
+        finally:
+            guard.cancel()
+
+    def close(self) -> None:
+        """Close the connection that is kept open."""
+        self._session.close()
+
+    def _post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        limits = (self._timeout * _CONNECT_PART, self._timeout)
+        with self._session.post(
+            url, data=body, headers=headers, timeout=limits, allow_redirects=False, stream=True
+        ) as response:
+            # Undecoded: a compressed answer is not worth the risk.
+            text = response.raw.read(MAX_ANSWER_BYTES, decode_content=False).decode("latin-1")
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, names, text)
+
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        self._adapter.abort()
+
+
+class _Adapter(HTTPAdapter):
+    """Knows the sockets of its connections, so that a request can be ended from outside."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        super().__init__(max_retries=0)
+
+    def abort(self) -> None:
+        """End the request that another thread makes."""
+        for one in self._sockets:
+            try:
+                socket.socket.shutdown(one, socket.SHUT_RDWR)  # below TLS, which would want to say goodbye
+            except OSError:
+                pass
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools()
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._pools()
+        return manager
+
+    def _pools(self) -> dict[str, type]:
+        sockets = self._sockets
+
+        def watched(base: Any) -> Any:
+            class Connection(base):  # type: ignore[misc]
+                def connect(self) -> None:
+                    super().connect()
+                    sockets[:] = [self.sock]
+
+            return Connection
+
+        class Plain(HTTPConnectionPool):
+            ConnectionCls = watched(HTTPConnectionPool.ConnectionCls)
+
+        class Secure(HTTPSConnectionPool):
+            ConnectionCls = watched(HTTPSConnectionPool.ConnectionCls)
+
+        return {"http": Plain, "https": Secure}
