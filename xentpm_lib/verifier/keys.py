@@ -64,6 +64,11 @@ class StationKeys:
         except OSError as error:
             raise _unusable(path, error) from error
 
+    @property
+    def directory(self) -> str:
+        """Where the files are; the store keeps the head of its ledger there."""
+        return self._directory
+
     @cached_property
     def ledger_key(self) -> bytes:
         """32 bytes: authenticates the entries of the ledger."""

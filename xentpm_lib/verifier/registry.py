@@ -1,0 +1,249 @@
+"""What is true now, out of the ledger's entries: pools, hosts, policies, reference values. Pure.
+
+Entries are applied in their order and only once they were verified (``Store.entries`` does). An entry about
+something that is not there (any more) changes nothing: two administrators may have been at work at once.
+An entry that cannot be read is an error, and nothing after it counts: a rule that is silently skipped could
+be the one that withdraws trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from xentpm_lib.errors import PolicyError, UsageError, XenTpmError
+from xentpm_lib.verifier import ledger_bodies as bodies
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.ledger_bodies import StateChange
+from xentpm_lib.verifier.policy.loader import load_policy
+from xentpm_lib.verifier.policy.model import Policy
+from xentpm_lib.verifier.records import HostRecord, PoolRecord, ReferenceValues
+
+__all__ = ["LedgerEntry", "Registry"]
+
+_MIN_PREFIX = 8  # characters of a UUID that may stand for all of it
+
+
+class LedgerEntry(Protocol):
+    """What the registry reads of an entry. ``store.Entry`` is one."""
+
+    @property
+    def seq(self) -> int:
+        """The entry's number."""
+
+    @property
+    def kind(self) -> str:
+        """One of ``ledger_bodies.KINDS``."""
+
+    @property
+    def subject(self) -> str:
+        """The UUID or name that it is about."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As ``ledger_bodies`` makes it."""
+
+
+class Registry:
+    """All that the ledger says, as of entry ``seq``. Queries give immutable records and can be asked while
+    another thread applies entries."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._pools: dict[str, PoolRecord] = {}
+        self._hosts: dict[str, HostRecord] = {}
+        self._policy_texts: dict[str, str] = {}
+        self._policies: dict[str, Policy] = {}
+        self._references: dict[str, ReferenceValues] = {}
+        self._states: dict[str, StateChange] = {}
+
+    @classmethod
+    def from_entries(cls, entries: Iterable[LedgerEntry]) -> Registry:
+        """The registry after all of ``entries``. Raises: StoreError, as ``apply`` and ``entries`` itself."""
+        registry = cls()
+        for entry in entries:
+            registry.apply(entry)
+        return registry
+
+    def apply(self, entry: LedgerEntry) -> None:
+        """Take in the next entry.
+
+        Raises:
+            StoreError: its number is not the next one, its kind is unknown, or its body cannot be read.
+        """
+        if entry.seq != self.seq + 1:
+            raise StoreError("ledger entry {} came after entry {}".format(entry.seq, self.seq))
+        try:
+            if entry.body["version"] != bodies.BODY_VERSION:
+                raise ValueError("version {}".format(entry.body["version"]))
+            self._apply(entry)
+        except (XenTpmError, LookupError, TypeError, ValueError, AttributeError) as error:
+            message = "ledger entry {} ({}) cannot be read: {}".format(entry.seq, entry.kind, error)
+            raise StoreError(message, "Use the release of xentpm that wrote it, or a later one.") from error
+        self.seq = entry.seq
+
+    def pools(self) -> tuple[PoolRecord, ...]:
+        """All pools, in the order in which they were added."""
+        return tuple(self._pools.values())
+
+    def pool(self, pool_id: str) -> PoolRecord:
+        """The pool. Raises: UsageError when it is not known."""
+        try:
+            return self._pools[pool_id]
+        except KeyError:
+            raise UsageError("the pool {} is not known".format(pool_id)) from None
+
+    def hosts(self) -> tuple[HostRecord, ...]:
+        """All enrolled hosts, in the order in which they were first enrolled."""
+        return tuple(self._hosts.values())
+
+    def find_host(self, host_id: str) -> HostRecord | None:
+        """The host with this UUID, or None."""
+        return self._hosts.get(host_id)
+
+    def host(self, text: str) -> HostRecord:
+        """The host that a person means by a UUID, a name, or the first 8 or more characters of a UUID.
+
+        Raises:
+            UsageError: there is none, or several have that name.
+        """
+        if text in self._hosts:
+            return self._hosts[text]
+        found = [host for host in self.hosts() if host.name == text]
+        if not found and len(text) >= _MIN_PREFIX:
+            found = [host for host in self.hosts() if host.host_id.startswith(text.lower())]
+        if not found:
+            raise UsageError("there is no enrolled host {}".format(ascii(text)), "See xentpm-attest hosts.")
+        if len(found) > 1:
+            listed = ", ".join(host.host_id for host in found[:5])
+            raise UsageError(
+                "{} hosts are called {}: {}".format(len(found), ascii(text), listed), "Give a UUID."
+            )
+        return found[0]
+
+    def groups(self) -> tuple[str, ...]:
+        """Every group that has a host, a policy or reference values."""
+        used = {host.group for host in self.hosts()} | set(self._policy_texts)
+        used.update(*(reference.groups for reference in self.references()))
+        return tuple(sorted(used))
+
+    def policies(self) -> dict[str, Policy]:
+        """Group to policy. Raises: PolicyError, as ``policy_of_group``."""
+        return {group: self.policy_of_group(group) for group in sorted(self._policy_texts)}
+
+    def policy_of_group(self, group: str) -> Policy:
+        """The group's policy.
+
+        Raises:
+            PolicyError: none is assigned, or this release does not accept it any more. There is no default.
+        """
+        text = self._policy_texts.get(group)
+        if text is None:
+            hint = "Assign one: xentpm-attest policy assign POLICY --group {}.".format(group)
+            raise PolicyError("the group {} has no policy".format(ascii(group)), hint)
+        if group not in self._policies:
+            self._policies[group] = load_policy(text, "policy of group {}".format(group))
+        return self._policies[group]
+
+    def policy_for(self, host: HostRecord) -> Policy:
+        """The policy of the host's group. Raises: PolicyError, as ``policy_of_group``."""
+        return self.policy_of_group(host.group)
+
+    def references(self) -> tuple[ReferenceValues, ...]:
+        """All reference values, oldest first, the retired ones as well."""
+        return tuple(self._references.values())
+
+    def reference(self, text: str) -> ReferenceValues:
+        """The reference values that a person means by a UUID, the first 8 or more characters of it, or a
+        label.
+
+        Raises:
+            UsageError: there are none, or several have that label.
+        """
+        if text in self._references:
+            return self._references[text]
+        found = [one for one in self.references() if one.label == text]
+        if not found and len(text) >= _MIN_PREFIX:
+            found = [one for one in self.references() if one.reference_id.startswith(text.lower())]
+        if not found:
+            hint = "See xentpm-attest baseline list."
+            raise UsageError("there are no reference values {}".format(ascii(text)), hint)
+        if len(found) > 1:
+            listed = ", ".join(one.reference_id for one in found[:5])
+            raise UsageError("several are labelled {}: {}".format(ascii(text), listed), "Give a UUID.")
+        return found[0]
+
+    def references_for(self, host: HostRecord) -> tuple[ReferenceValues, ...]:
+        """What counts for the host: active, and assigned to it or to its group; oldest first."""
+        return tuple(
+            one
+            for one in self.references()
+            if one.retired_at is None and (host.host_id in one.hosts or host.group in one.groups)
+        )
+
+    def state(self, host_id: str) -> StateChange | None:
+        """The host's last change of state; None when there never was one."""
+        return self._states.get(host_id)
+
+    def _apply(self, entry: LedgerEntry) -> None:
+        kind, subject, body = entry.kind, entry.subject, entry.body
+        if kind in ("pool_added", "pool_changed"):
+            self._pools[subject] = bodies.read_pool(subject, body)
+        elif kind == "pool_removed":
+            self._pools.pop(subject, None)
+        elif kind == "host_enrolled":
+            self._hosts[subject] = bodies.read_host(subject, body, entry.seq)
+        elif kind == "host_removed":
+            self._remove_host(subject)
+        elif kind == "policy_assigned":
+            self._policy_texts[subject] = body["text"]
+            self._policies.pop(subject, None)
+        elif kind == "state_changed":
+            self._states[subject] = bodies.read_state_change(subject, body)
+        elif kind.startswith("reference_"):
+            self._apply_reference(entry)
+        elif kind != "note":
+            self._change_host(entry)
+
+    def _remove_host(self, host_id: str) -> None:
+        """Another machine that is enrolled under this UUID one day starts without its reference values."""
+        self._hosts.pop(host_id, None)
+        self._states.pop(host_id, None)
+        for one in self.references():
+            if host_id in one.hosts:
+                self._references[one.reference_id] = replace(one, hosts=one.hosts - {host_id})
+
+    def _change_host(self, entry: LedgerEntry) -> None:
+        changes: dict[str, Any]
+        if entry.kind == "host_group":
+            changes = {"group": entry.body["group"]}
+        elif entry.kind == "asset_tag_expected":
+            changes = {"asset_tag": bodies.read_tag(entry.body)}
+        else:
+            raise ValueError("the kind is unknown")
+        host = self._hosts.get(entry.subject)
+        if host is not None:
+            self._hosts[entry.subject] = replace(host, **changes)
+
+    def _apply_reference(self, entry: LedgerEntry) -> None:
+        subject, body = entry.subject, entry.body
+        if entry.kind == "reference_added":
+            self._references[subject] = bodies.read_reference(subject, body)
+            return
+        one = self._references.get(subject)
+        if entry.kind == "reference_retired":
+            changed = None if one is None else replace(one, retired_at=float(body["at"]))
+        elif entry.kind in ("reference_assigned", "reference_unassigned"):
+            changed = None if one is None else _assign(one, entry)
+        else:
+            raise ValueError("the kind is unknown")
+        if changed is not None:
+            self._references[subject] = changed
+
+
+def _assign(one: ReferenceValues, entry: LedgerEntry) -> ReferenceValues:
+    hosts, groups = bodies.read_targets(entry.body)
+    if entry.kind == "reference_assigned":
+        return replace(one, hosts=one.hosts | hosts, groups=one.groups | groups)
+    return replace(one, hosts=one.hosts - hosts, groups=one.groups - groups)

@@ -1,0 +1,128 @@
+"""Looking at the whole store: every row checked, and all history written out for an auditor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TextIO
+
+from sqlalchemy import Connection, Table, select
+
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.result_json import result_to_object
+from xentpm_lib.verifier.store.blobs import unpack
+from xentpm_lib.verifier.store.credentials import CredentialRows
+from xentpm_lib.verifier.store.model import Entry, Problem, StoredResult
+from xentpm_lib.verifier.store.outbox import Outbox
+from xentpm_lib.verifier.store.results import Results
+from xentpm_lib.verifier.store.tables import blobs, current, outbox, results
+from xentpm_lib.verifier.times import format_time
+
+__all__ = ["check_rows", "export_history"]
+
+_CHUNK = 1000  # rows read at a time
+
+
+def check_rows(
+    connection: Connection, kept: Results, notifications: Outbox, credentials: CredentialRows
+) -> Iterator[Problem]:
+    """Every row outside of the ledger that is not what the verifier wrote."""
+    for row in _rows(connection, current, "host_id"):
+        if not kept.pointer_holds(row):
+            yield Problem("current", row["host_id"], "the row was altered")
+    for row in _rows(connection, results, "id"):
+        stored = kept.read(connection, [row])[0]
+        if stored.altered:
+            yield Problem("results", str(row["id"]), stored.result.findings[0].detail)
+    for row in _rows(connection, blobs, "sha256"):
+        look = partial(unpack, bytes(row["data"]), bytes(row["sha256"]))
+        yield from _problem("blobs", bytes(row["sha256"]).hex(), look)
+    for row in _rows(connection, outbox, "sequence"):
+        if not notifications.holds(row):
+            yield Problem("outbox", str(row["sequence"]), "the row was altered")
+    for pool_id in credentials.pools(connection):
+        yield from _problem("credentials", pool_id, partial(credentials.get, connection, pool_id))
+
+
+def export_history(
+    file: TextIO, connection: Connection, entries: Iterator[Entry], kept: Results, notifications: Outbox
+) -> int:
+    """Write all history as JSON lines: ledger, results, notifications. How many lines.
+
+    Raises:
+        StoreError: the ledger was altered. What was written until then is true.
+    """
+    count = 0
+    for line in _lines(connection, entries, kept, notifications):
+        file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
+        count += 1
+    return count
+
+
+def _lines(
+    connection: Connection, entries: Iterator[Entry], kept: Results, notifications: Outbox
+) -> Iterator[dict[str, Any]]:
+    yield from map(_entry_line, entries)
+    for row in _rows(connection, results, "id"):
+        yield _result_line(kept.read(connection, [row])[0])
+    for row in _rows(connection, outbox, "sequence"):
+        yield _notification_line(row, notifications.holds(row))
+
+
+def _entry_line(entry: Entry) -> dict[str, Any]:
+    return {
+        "type": "ledger",
+        "seq": entry.seq,
+        "at": format_time(entry.at),
+        "who": entry.who,
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "body": entry.body,
+        "mac": entry.mac.hex(),
+    }
+
+
+def _result_line(stored: StoredResult) -> dict[str, Any]:
+    return {
+        "type": "result",
+        "id": stored.result_id,
+        "altered": stored.altered,
+        "result": result_to_object(stored.result),
+    }
+
+
+def _notification_line(row: dict[str, Any], holds: bool) -> dict[str, Any]:
+    finished = row["finished_at"]
+    return {
+        "type": "notification",
+        "sequence": row["sequence"],
+        "id": row["notification_id"],
+        "channel": row["channel"],
+        "host": row["host_id"],
+        "created_at": format_time(row["created_at"]),
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "finished_at": None if finished is None else format_time(finished),
+        "error": row["error"],
+        "altered": not holds,
+        "body": row["body"],
+    }
+
+
+def _rows(connection: Connection, table: Table, key: str) -> Iterator[dict[str, Any]]:
+    """All rows by their key, without having all of them in memory."""
+    column = table.c[key]
+    query = select(table).order_by(column).limit(_CHUNK)
+    rows = connection.execute(query).mappings().all()
+    while rows:
+        yield from (dict(row) for row in rows)
+        rows = connection.execute(query.where(column > rows[-1][key])).mappings().all()
+
+
+def _problem(table: str, row: str, look: Callable[[], object]) -> Iterator[Problem]:
+    try:
+        look()
+    except (StoreError, XenTpmError) as error:
+        yield Problem(table, row, str(error))

@@ -1,0 +1,1 @@
+"""The migrations. Never change one that was released: add the next."""

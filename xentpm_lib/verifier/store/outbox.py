@@ -1,0 +1,110 @@
+"""The outbox: notifications that are to be delivered, kept until they are and for a while after.
+
+A row is sealed: whoever writes into the database cannot make the station sign and send a message of his.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.notification import MAX_BODY_BYTES, Notification, Pending
+from xentpm_lib.verifier.store.result_rows import clean_text
+from xentpm_lib.verifier.store.seal import Seals
+from xentpm_lib.verifier.store.tables import outbox
+
+__all__ = ["Outbox"]
+
+_SEALED = ("sequence", "notification_id", "channel", "host_id", "pool_id", "created_at", "body")
+_MAX_ERROR = 1000  # characters
+_PENDING = "pending"
+
+
+class Outbox:
+    """The outbox of one store. Each method works in the transaction of the connection that it is given."""
+
+    def __init__(self, seals: Seals) -> None:
+        self._seals = seals
+
+    def add(self, connection: Connection, notifications: Sequence[Notification]) -> None:
+        """Put in those whose id was never there. Raises: UsageError for a body over ``MAX_BODY_BYTES``."""
+        fresh = {one.notification_id: one for one in notifications}
+        for known in self._known(connection, list(fresh)):
+            del fresh[known]
+        if not fresh:
+            return
+        first = (connection.execute(select(func.max(outbox.c.sequence))).scalar() or 0) + 1
+        rows = [self._row(sequence, one) for sequence, one in enumerate(fresh.values(), first)]
+        connection.execute(insert(outbox), rows)
+
+    def due(
+        self, connection: Connection, now: float, limit: int, channel: str | None
+    ) -> tuple[list[Pending], list[int]]:
+        """Pending ones whose time has come, oldest first; and the numbers of those that were altered."""
+        query = select(outbox).where(outbox.c.state == _PENDING, outbox.c.next_at <= now)
+        if channel is not None:
+            query = query.where(outbox.c.channel == channel)
+        rows = connection.execute(query.order_by(outbox.c.sequence).limit(limit)).mappings().all()
+        due = [self._pending(row) for row in rows if self.holds(row)]
+        return due, [row["sequence"] for row in rows if not self.holds(row)]
+
+    def finish(self, connection: Connection, sequence: int, state: str, error: str, now: float) -> None:
+        """The row is not tried any more: ``delivered``, ``failed`` or ``altered``."""
+        values = {"state": state, "error": _clean_error(error), "finished_at": float(now)}
+        connection.execute(update(outbox).where(outbox.c.sequence == sequence).values(**values))
+
+    def postpone(self, connection: Connection, sequence: int, error: str, next_at: float) -> None:
+        """The attempt failed; there is to be another at ``next_at``."""
+        values = {"attempts": outbox.c.attempts + 1, "next_at": float(next_at), "error": _clean_error(error)}
+        connection.execute(update(outbox).where(outbox.c.sequence == sequence).values(**values))
+
+    def counts(self, connection: Connection) -> dict[str, dict[str, int]]:
+        """Channel to state to number of rows."""
+        query = select(outbox.c.channel, outbox.c.state, func.count()).group_by(
+            outbox.c.channel, outbox.c.state
+        )
+        found: dict[str, dict[str, int]] = {}
+        for channel, state, count in connection.execute(query):
+            found.setdefault(channel, {})[state] = count
+        return found
+
+    def holds(self, row: Any) -> bool:
+        """Whether the verifier wrote the row."""
+        return self._seals.holds("outbox", [row[name] for name in _SEALED], row["mac"])
+
+    def _known(self, connection: Connection, ids: list[str]) -> Iterable[str]:
+        query = select(outbox.c.notification_id).where(outbox.c.notification_id.in_(ids))
+        return list(connection.execute(query).scalars()) if ids else []
+
+    def _row(self, sequence: int, one: Notification) -> dict[str, Any]:
+        if len(one.body.encode("utf-8", "replace")) > MAX_BODY_BYTES:
+            raise UsageError("a notification of over {} bytes".format(MAX_BODY_BYTES))
+        row: dict[str, Any] = {
+            "sequence": sequence,
+            "notification_id": one.notification_id,
+            "channel": clean_text(one.channel),
+            "host_id": clean_text(one.host_id),
+            "pool_id": clean_text(one.pool_id),
+            "created_at": float(one.created_at),
+            "body": clean_text(one.body),
+        }
+        seal = self._seals.seal("outbox", [row[name] for name in _SEALED])
+        return {**row, "attempts": 0, "next_at": 0.0, "state": _PENDING, "error": "", "mac": seal}
+
+    def _pending(self, row: Any) -> Pending:
+        notification = Notification(
+            row["notification_id"],
+            row["channel"],
+            row["host_id"],
+            row["pool_id"],
+            row["created_at"],
+            row["body"],
+        )
+        return Pending(row["sequence"], notification, row["attempts"], row["next_at"], row["error"])
+
+
+def _clean_error(error: str) -> str:
+    return clean_text(error)[:_MAX_ERROR]

@@ -1,0 +1,189 @@
+"""A stored result as a row, and back.
+
+What changes with every attestation is in columns; findings, policy and reference values in use, which do not
+change for months, are one content for all results that have them. Evidence is taken apart in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
+from xentpm_lib.verifier.findings import Finding, Severity, finding
+from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
+from xentpm_lib.verifier.store.blobs import content_id
+from xentpm_lib.verifier.store.seal import canonical_json
+from xentpm_lib.verifier.store.tables import results
+
+__all__ = [
+    "COLUMNS",
+    "altered_result",
+    "clean_text",
+    "clock_from_text",
+    "evidence_columns",
+    "read_evidence",
+    "read_result",
+    "result_columns",
+    "sealed_fields",
+]
+
+Row = dict[str, Any]
+
+COLUMNS = tuple(column.name for column in results.columns)
+_SEALED = tuple(name for name in COLUMNS if name != "mac")
+_EVIDENCE = ("evidence", "event_log", "attest", "signature", "tag_attest", "tag_signature", "created")
+# What stands in the place of a field that has a column of its own: the shortest that a document may have.
+_NOTHING = b"\0"
+
+
+def sealed_fields(row: Row) -> list[Any]:
+    """The fields that a row's seal is over."""
+    return [row[name] for name in _SEALED]
+
+
+def result_columns(result_id: int, result: AttestationResult, contents: dict[bytes, bytes]) -> Row:
+    """The columns of a result but for its seal and its evidence; its content goes into ``contents``."""
+    clock = result.clock
+    return {
+        "id": result_id,
+        "host_id": clean_text(result.host_id),
+        "host_name": clean_text(result.host_name),
+        "pool_id": clean_text(result.pool_id),
+        "at": float(result.appraised_at),
+        "expires_at": float(result.expires_at),
+        "state": result.state.value,
+        "clock": None if clock is None else _clock_text(clock),
+        "findings": _keep(contents, canonical_json(_facts(result)).encode("ascii")),
+        "evidence_digest": clean_text(result.evidence_digest),
+    }
+
+
+def evidence_columns(evidence: QuoteEvidence | None, contents: dict[bytes, bytes]) -> Row:
+    """The columns of a result's evidence; its contents go into ``contents``. Raises: FormatError."""
+    if evidence is None:
+        return dict.fromkeys(_EVIDENCE)
+    tag, log = evidence.asset_tag, evidence.untrusted_event_log
+    shell = evidence._replace(
+        attest=_NOTHING,
+        signature=_NOTHING,
+        asset_tag=None if tag is None else tag._replace(attest=_NOTHING, signature=_NOTHING),
+        untrusted_event_log=None,
+        untrusted_created="2000-01-01T00:00:00Z",
+    )
+    return {
+        "evidence": _keep(contents, shell.to_json().encode("ascii")),
+        "event_log": None if log is None else _keep(contents, log),
+        "attest": evidence.attest,
+        "signature": evidence.signature,
+        "tag_attest": None if tag is None else tag.attest,
+        "tag_signature": None if tag is None else tag.signature,
+        "created": evidence.untrusted_created,
+    }
+
+
+def read_result(row: Row, facts: bytes) -> AttestationResult:
+    """The result of a row whose seal has held. facts: the content that ``findings`` names.
+
+    Raises:
+        ValueError, LookupError, TypeError, AssertionError: another release of the verifier wrote it.
+    """
+    found = json.loads(facts)
+    return AttestationResult(
+        host_id=row["host_id"],
+        host_name=row["host_name"],
+        pool_id=row["pool_id"],
+        findings=tuple(_read_finding(one) for one in found["findings"]),
+        appraised_at=row["at"],
+        expires_at=row["expires_at"],
+        policy=PolicyUsed(*found["policy"]),
+        references=tuple(ReferenceUsed(one[0], one[1], one[2]) for one in found["references"]),
+        clock=clock_from_text(row["clock"]),
+        ek_trust=found["ek_trust"],
+        evidence_digest=row["evidence_digest"],
+    )
+
+
+def read_evidence(row: Row, contents: dict[bytes, bytes]) -> QuoteEvidence | None:
+    """The evidence of a row whose seal has held; None when none was stored or a content is missing."""
+    if row["evidence"] is None:
+        return None
+    try:
+        shell = QuoteEvidence.from_json(contents[row["evidence"]].decode("ascii"))
+        log = None if row["event_log"] is None else contents[row["event_log"]]
+    except (XenTpmError, LookupError, ValueError):
+        return None
+    tag = shell.asset_tag
+    if tag is not None:
+        tag = CertifiedTag(tag.untrusted_nv_public, bytes(row["tag_attest"]), bytes(row["tag_signature"]))
+    return shell._replace(
+        attest=bytes(row["attest"]),
+        signature=bytes(row["signature"]),
+        asset_tag=tag,
+        untrusted_event_log=log,
+        untrusted_created=row["created"],
+    )
+
+
+def altered_result(host_id: str, at: object, detail: str) -> AttestationResult:
+    """What is said of a host whose record cannot be believed."""
+    time = float(at) if isinstance(at, (int, float)) else 0.0
+    return AttestationResult(
+        host_id=host_id,
+        host_name="",
+        pool_id="",
+        findings=(finding("RECORD_ALTERED", where="store", component="verifier's store", detail=detail),),
+        appraised_at=time,
+        expires_at=time,
+        policy=PolicyUsed("", ""),
+    )
+
+
+def clock_from_text(text: str | None) -> TpmClock | None:
+    """The clock in the column ``clock``."""
+    if text is None:
+        return None
+    clock, reset_count, restart_count, safe, firmware_version = json.loads(text)
+    return TpmClock(clock, reset_count, restart_count, bool(safe), firmware_version)
+
+
+def clean_text(text: str) -> str:
+    """Without what a database refuses: zero characters and lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
+
+
+def _clock_text(clock: TpmClock) -> str:
+    fields = (clock.clock, clock.reset_count, clock.restart_count, clock.safe, clock.firmware_version)
+    return canonical_json(fields)
+
+
+def _facts(result: AttestationResult) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "findings": [_finding_fields(found) for found in result.findings],
+        "policy": [result.policy.name, result.policy.digest],
+        "references": [[used.id, used.label, used.matched] for used in result.references],
+        "ek_trust": result.ek_trust,
+    }
+
+
+def _finding_fields(found: Finding) -> list[str]:
+    texts = (found.expected, found.actual, found.where, found.component, found.detail)
+    return [found.code, found.severity.value, *texts]
+
+
+def _read_finding(fields: list[str]) -> Finding:
+    code, severity, expected, actual, where, component, detail = fields
+    found = Finding(code, Severity(severity), expected, actual, where, component, detail)
+    if found.severity is not found.kind.severity and not found.kind.adjustable:
+        raise ValueError("{} is {}".format(code, severity))
+    return found
+
+
+def _keep(contents: dict[bytes, bytes], data: bytes) -> bytes:
+    sha256 = content_id(data)
+    contents[sha256] = data
+    return sha256

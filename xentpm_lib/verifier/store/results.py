@@ -1,0 +1,203 @@
+"""The results: one row for each attestation, and which of a host's rows is the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from xentpm_lib.errors import FormatError
+from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.result import State, TpmClock
+from xentpm_lib.verifier.store.blobs import Blobs
+from xentpm_lib.verifier.store.model import ALTERED, Recorded, StoredResult
+from xentpm_lib.verifier.store.result_rows import (
+    altered_result,
+    clock_from_text,
+    evidence_columns,
+    read_evidence,
+    read_result,
+    result_columns,
+    sealed_fields,
+)
+from xentpm_lib.verifier.store.seal import Seals
+from xentpm_lib.verifier.store.tables import current, results
+
+__all__ = ["Results"]
+
+_CHUNK = 500  # rows asked for by name at a time
+_POINTERS = ("host_id", "result_id", "clock_id", "trusted_id")
+# The states that a host gets without a result.
+_WITHOUT_RESULT = (State.STALE, State.NOT_ENROLLED)
+
+Row = dict[str, Any]
+
+
+class Results:
+    """The results of one store. Each method works in the transaction of the connection that it is given."""
+
+    def __init__(self, seals: Seals, blobs: Blobs) -> None:
+        self._seals = seals
+        self._blobs = blobs
+
+    def add(self, connection: Connection, batch: Sequence[Recorded]) -> list[int]:
+        """Store results and evidence; their numbers."""
+        first = (connection.execute(select(func.max(results.c.id))).scalar() or 0) + 1
+        contents: dict[bytes, bytes] = {}
+        rows = [self._row(number, one, contents) for number, one in enumerate(batch, first)]
+        self._blobs.put(connection, contents)
+        if rows:
+            connection.execute(insert(results), rows)
+            self._move_pointers(connection, rows)
+        return [row["id"] for row in rows]
+
+    def latest(self, connection: Connection, last_shown: dict[str, int]) -> dict[str, StoredResult]:
+        """Host to its newest result. last_shown: host to the result that the ledger says it had last."""
+        pointers = self._pointers(connection, None)
+        wanted = [
+            number for row in pointers.values() for number in (row["result_id"], row["clock_id"]) if number
+        ]
+        rows = self._rows(connection, set(wanted))
+        facts = self._blobs.get(connection, {bytes(row["findings"]) for row in rows.values()})
+        found = {
+            host_id: self._newest(pointer, rows, facts, last_shown.get(host_id, 0))
+            for host_id, pointer in pointers.items()
+        }
+        for host_id in set(last_shown) - set(found):
+            found[host_id] = _missing(host_id, 0)
+        return found
+
+    def history(
+        self, connection: Connection, host_id: str, limit: int, before: int | None
+    ) -> list[StoredResult]:
+        """A host's results, newest first."""
+        query = select(results).where(results.c.host_id == host_id)
+        if before is not None:
+            query = query.where(results.c.id < before)
+        query = query.order_by(results.c.id.desc()).limit(limit)
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        return self.read(connection, rows)
+
+    def read(self, connection: Connection, rows: Sequence[Row]) -> list[StoredResult]:
+        """The results in rows."""
+        facts = self._blobs.get(connection, {bytes(row["findings"]) for row in rows})
+        return [self._stored(row, facts) for row in rows]
+
+    def evidence(self, connection: Connection, result_id: int) -> QuoteEvidence | None:
+        """What the host sent; None when it was not stored or is not there any more.
+
+        Raises:
+            StoreError: ``XENTPM_STORE_ALTERED``.
+        """
+        row = self._rows(connection, {result_id}).get(result_id)
+        if row is None or row["evidence"] is None:
+            return None
+        if not self.holds(row):
+            raise StoreError("stored result {} was altered".format(result_id), "", ALTERED)
+        wanted = {bytes(row[name]) for name in ("evidence", "event_log") if row[name] is not None}
+        return read_evidence(row, self._blobs.get(connection, wanted))
+
+    def newest_id(self, connection: Connection, host_id: str) -> int | None:
+        """The number of a host's newest result; None when it has none."""
+        pointer = self._pointers(connection, [host_id]).get(host_id)
+        return pointer["result_id"] if pointer is not None and self.pointer_holds(pointer) else None
+
+    def holds(self, row: Row) -> bool:
+        """Whether the verifier wrote the row as it is."""
+        return self._seals.holds("results", sealed_fields(row), row["mac"])
+
+    def pointer_holds(self, row: Row) -> bool:
+        """Whether the verifier wrote a row of ``current`` as it is."""
+        return self._seals.holds("current", [row[name] for name in _POINTERS], row["mac"])
+
+    def _row(self, number: int, one: Recorded, contents: dict[bytes, bytes]) -> Row:
+        row = result_columns(number, one.result, contents)
+        try:
+            row.update(evidence_columns(one.evidence, contents))
+        except FormatError:  # it cannot be written as it was read; the result counts without it
+            row.update(evidence_columns(None, contents))
+        row["mac"] = self._seals.seal("results", sealed_fields({**row, "mac": None}))
+        return row
+
+    def _move_pointers(self, connection: Connection, rows: Sequence[Row]) -> None:
+        hosts = {row["host_id"] for row in rows}
+        pointers = {
+            host_id: dict(row)
+            for host_id, row in self._pointers(connection, hosts).items()
+            if self.pointer_holds(row)
+        }
+        for row in rows:
+            pointer = pointers.setdefault(row["host_id"], {"clock_id": None, "trusted_id": None})
+            pointer.update(host_id=row["host_id"], result_id=row["id"])
+            if row["clock"] is not None:
+                pointer["clock_id"] = row["id"]
+            if row["state"] == State.TRUSTED.value:
+                pointer["trusted_id"] = row["id"]
+        for pointer in pointers.values():
+            pointer["mac"] = self._seals.seal("current", [pointer[name] for name in _POINTERS])
+        self._upsert(connection, list(pointers.values()))
+
+    def _upsert(self, connection: Connection, pointers: list[Row]) -> None:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        statement = dialect.insert(current)
+        changed = {name: statement.excluded[name] for name in (*_POINTERS[1:], "mac")}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["host_id"], set_=changed), pointers
+        )
+
+    def _pointers(self, connection: Connection, hosts: Iterable[str] | None) -> dict[str, Row]:
+        query = select(current)
+        if hosts is not None:
+            query = query.where(current.c.host_id.in_(sorted(hosts)))
+        return {row["host_id"]: dict(row) for row in connection.execute(query).mappings()}
+
+    def _rows(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Row]:
+        found: dict[int, Row] = {}
+        ordered = sorted(numbers)
+        for start in range(0, len(ordered), _CHUNK):
+            query = select(results).where(results.c.id.in_(ordered[start : start + _CHUNK]))
+            found.update((row["id"], dict(row)) for row in connection.execute(query).mappings())
+        return found
+
+    def _newest(
+        self, pointer: Row, rows: dict[int, Row], facts: dict[bytes, bytes], shown: int
+    ) -> StoredResult:
+        host_id, number = pointer["host_id"], pointer["result_id"]
+        if not self.pointer_holds(pointer):
+            return _missing(host_id, number, "the record of which result is the newest was altered")
+        row = rows.get(number)
+        if row is None or row["host_id"] != host_id or number < shown:
+            return _missing(host_id, number)
+        stored = self._stored(row, facts)
+        clock = self._clock(rows.get(pointer["clock_id"]), host_id)
+        return StoredResult(stored.result_id, stored.result, stored.altered, clock)
+
+    def _clock(self, row: Row | None, host_id: str) -> TpmClock | None:
+        if row is None or row["host_id"] != host_id or not self.holds(row):
+            return None
+        return clock_from_text(row["clock"])
+
+    def _stored(self, row: Row, facts: dict[bytes, bytes]) -> StoredResult:
+        number, host_id, at = row["id"], row["host_id"], row["at"]
+        if not self.holds(row):
+            return _altered(host_id, number, at, "stored result {} was altered".format(number))
+        content = facts.get(bytes(row["findings"]))
+        if content is None:
+            detail = "the findings of stored result {} are missing or altered".format(number)
+            return _altered(host_id, number, at, detail)
+        try:
+            result = read_result(row, content)
+        except (ValueError, LookupError, TypeError, AssertionError) as error:
+            return _altered(host_id, number, at, "stored result {} cannot be read: {}".format(number, error))
+        return StoredResult(number, result, False, result.clock)
+
+
+def _missing(host_id: str, number: int, detail: str = "") -> StoredResult:
+    return _altered(host_id, number, 0.0, detail or "the host's newest result is missing from the store")
+
+
+def _altered(host_id: str, number: int, at: object, detail: str) -> StoredResult:
+    return StoredResult(number, altered_result(host_id, at, detail), True)
