@@ -24,6 +24,7 @@ from xentpm_lib.evidence.certificate import trim_certificate
 from xentpm_lib.evidence.public import Public
 from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.errors import EnrolmentError
+from xentpm_lib.verifier.plain import one_line
 
 __all__ = ["EK_CERTIFICATE_USAGE", "MAX_CHAIN_DEPTH", "describe_tpm", "load_ek_certificate", "verify_chain"]
 
@@ -59,7 +60,7 @@ def load_ek_certificate(data: bytes, ek: Public) -> x509.Certificate:
         holds = certificate.public_key().public_bytes(*_SPKI) == ek.spki_der()
         _ = certificate.extensions
     except (ValueError, FormatError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        message = "the EK certificate cannot be read: {}".format(_clean(str(error)))
+        message = "the EK certificate cannot be read: {}".format(one_line(str(error), _MAX_NAME))
         raise EnrolmentError(message, _PIN_HINT, "XENTPM_EK_MALFORMED") from error
     if not holds:
         message = "the EK certificate is for another key than the host's endorsement key"
@@ -92,7 +93,7 @@ def verify_chain(
 
 def describe_tpm(certificate: x509.Certificate) -> str:
     """Maker, model and version as the certificate says them, and who issued it; for people."""
-    words = [_clean(value) for value in _tpm_attributes(certificate)] or ["a TPM without a name"]
+    words = [one_line(value, _MAX_NAME) for value in _tpm_attributes(certificate)] or ["a TPM without a name"]
     return "{}, certified by {}".format(" ".join(words), _name(certificate.issuer))
 
 
@@ -144,11 +145,11 @@ def _check_path(
         builder.build_client_verifier().verify(certificate, intermediates)
     except verification.VerificationError as error:
         reason = "nobody who is trusted vouches for the EK certificate of {}: {}"
-        raise _untrusted(reason.format(describe_tpm(certificate), _clean(str(error)))) from error
+        raise _untrusted(reason.format(describe_tpm(certificate), one_line(str(error), _MAX_NAME))) from error
 
 
 def _ca_policy() -> ExtensionPolicy:
-    """The web's rules for authorities, but that key identifiers are optional, and EKs certified, not clients."""
+    """The web's rules for authorities, except on key identifiers, and on whom they may certify."""
     policy = ExtensionPolicy.webpki_defaults_ca()
     policy = policy.may_be_present(x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None)
     return policy.may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_ca_usage)
@@ -187,13 +188,7 @@ def _value(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | 
 
 
 def _name(name: x509.Name) -> str:
-    return _clean(name.rfc4514_string()) or "an authority without a name"
-
-
-def _clean(text: str) -> str:
-    """Text of a certificate or about one, fit for a terminal and a log: one line, no control characters."""
-    shown = "".join(character if character.isprintable() else "?" for character in text[: _MAX_NAME + 1])
-    return shown if len(shown) <= _MAX_NAME else shown[:_MAX_NAME] + "…"
+    return one_line(name.rfc4514_string(), _MAX_NAME) or "an authority without a name"
 
 
 def _misused(reason: str) -> EnrolmentError:
