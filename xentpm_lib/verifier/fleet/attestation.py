@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from xentpm_lib.errors import EvidenceError
 from xentpm_lib.evidence.encoding import encode_base64
-from xentpm_lib.verifier.appraisal import VerifiedEvidence, appraise
-from xentpm_lib.verifier.challenge import ChallengeBook
+from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.verifier.appraisal import VerifiedEvidence, appraise, unappraised
+from xentpm_lib.verifier.challenge import ChallengeBook, ChallengeError
 from xentpm_lib.verifier.enrolment.enrol import identity_findings
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.findings import Category, Finding, finding
@@ -39,11 +39,13 @@ class Subject:
 class Attempted:
     """What came of it. failure: why nothing could be collected; then another try may help.
 
-    evidence: only where signature, nonce and digest held.
+    evidence: what the host sent, and verified: what its TPM said by it; both only where signature, nonce
+    and digest held.
     """
 
     result: AttestationResult
-    evidence: VerifiedEvidence | None = None
+    evidence: QuoteEvidence | None = None
+    verified: VerifiedEvidence | None = None
     failure: CollectionError | None = None
 
 
@@ -64,12 +66,13 @@ def attest_host(
         return collection_result(subject, error, clock())
     except Exception:
         _LOG.exception("host %s: the attestation failed", subject.host.host_id)
-        return Attempted(_result(subject, finding("INTERNAL_ERROR"), clock()))
+        return Attempted(_unappraised(subject, finding("INTERNAL_ERROR"), clock()))
 
 
 def collection_result(subject: Subject, error: CollectionError, now: float) -> Attempted:
     """What an attestation is whose evidence could not be collected."""
-    return Attempted(_result(subject, finding(error.finding, detail=error.message), now), failure=error)
+    found = finding(error.finding, detail=error.message)
+    return Attempted(_unappraised(subject, found, now), failure=error)
 
 
 def _attest(
@@ -84,12 +87,16 @@ def _attest(
         "event_log": "false" if policy.replay is Replay.IGNORED else "true",
     }
     # 2. The host's answer.
-    text = client.call_plugin(host.host_id, _FUNCTION, args, policy.timing.call_timeout)
+    try:
+        text = client.call_plugin(host.host_id, _FUNCTION, args, policy.timing.call_timeout)
+    except CollectionError:
+        book.discard(challenge)
+        raise
     # 3. It is redeemed.
     try:
         redeemed = book.redeem(challenge)
-    except EvidenceError as error:
-        return Attempted(_result(subject, finding("EVIDENCE_EXPIRED", detail=error.message), clock()))
+    except ChallengeError as error:
+        return Attempted(_unappraised(subject, finding(error.finding, detail=error.message), clock()))
     # 4. It is appraised.
     appraisal = appraise(text, redeemed, host, subject.references, policy, subject.previous, clock())
     result = appraisal.result
@@ -97,7 +104,8 @@ def _attest(
     more = _identity(client, subject, result)
     if more:
         result = replace(result, findings=result.findings + more)
-    return Attempted(result, appraisal.evidence)
+    evidence = None if appraisal.evidence is None else QuoteEvidence.from_json(text)
+    return Attempted(result, evidence, appraisal.evidence)
 
 
 def _identity(client: PoolClient, subject: Subject, result: AttestationResult) -> tuple[Finding, ...]:
@@ -124,15 +132,5 @@ def _restarted(before: TpmClock | None, now: TpmClock | None) -> bool:
     return now is not None and (before is None or before.reset_count != now.reset_count)
 
 
-def _result(subject: Subject, found: Finding, now: float) -> AttestationResult:
-    host, policy = subject.host, subject.policy
-    return AttestationResult(
-        host_id=host.host_id,
-        host_name=host.name,
-        pool_id=host.pool_id,
-        findings=(found,),
-        appraised_at=now,
-        expires_at=now + policy.timing.lease,
-        policy=policy.used,
-        ek_trust=host.ek_trust.value,
-    )
+def _unappraised(subject: Subject, found: Finding, now: float) -> AttestationResult:
+    return unappraised(subject.host, subject.policy, now, found)

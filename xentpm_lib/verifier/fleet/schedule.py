@@ -61,10 +61,14 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One host to be asked now. attempt: 1 for the first try of a turn."""
+    """One host to be asked now. attempt: 1 for the first try of a turn.
+
+    probe: the pool's master did not answer the last time.
+    """
 
     task: _Task
     attempt: int
+    probe: bool = False
 
     @property
     def host_id(self) -> str:
@@ -194,7 +198,7 @@ class Schedule:
             task.place = _Place.RUNNING
             self._extra += pool.running > 0
             pool.running += 1
-            return Job(task, task.failures + 1)
+            return Job(task, task.failures + 1, pool.in_trouble)
         return None
 
     def finished(self, job: Job, outcome: Outcome, now: float, permanent: bool = False) -> tuple[Ended, ...]:

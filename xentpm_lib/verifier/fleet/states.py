@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,44 +53,46 @@ class _Standing:
 
 
 class States:
-    """The states of all hosts as they were told last.
-
-    Changed by one thread at a time; reading single hosts is safe in any.
-    """
+    """The states of all hosts as they were told last. Safe for several threads."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._standings: dict[str, _Standing] = {}
 
     def enrol(self, host: HostRecord) -> None:
         """Begin with a host. One that is enrolled anew begins anew: another TPM has another clock."""
-        standing = self._standings.get(host.host_id)
-        if standing is None:
-            self._standings[host.host_id] = _Standing(host.enrolled_at)
-        elif standing.enrolled_at != host.enrolled_at:
-            again = _Standing(host.enrolled_at, standing.told, standing.since)
-            self._standings[host.host_id] = again
+        with self._lock:
+            standing = self._standings.get(host.host_id)
+            if standing is None:
+                self._standings[host.host_id] = _Standing(host.enrolled_at)
+            elif standing.enrolled_at != host.enrolled_at:
+                again = _Standing(host.enrolled_at, standing.told, standing.since)
+                self._standings[host.host_id] = again
 
     def forget(self, host_id: str) -> None:
         """End with a host, if it is known."""
-        self._standings.pop(host_id, None)
+        with self._lock:
+            self._standings.pop(host_id, None)
 
     def restore(self, result: AttestationResult, clock: TpmClock | None) -> None:
-        """Go on from a host's latest stored result, whose change was told when it was stored.
+        """Go on from a host's latest stored result; what was told of it comes by ``told``.
 
         clock: of the last quote that held, which may be older than the result.
         """
-        standing = self._standings.get(result.host_id)
-        if standing is None:
-            return
-        standing.tell(result.state, result.appraised_at)
-        if standing.enrolled_at <= result.appraised_at:
-            standing.expires_at, standing.clock = result.expires_at, clock
+        with self._lock:
+            standing = self._standings.get(result.host_id)
+            if standing is not None and standing.enrolled_at <= result.appraised_at:
+                standing.expires_at, standing.clock = result.expires_at, clock
 
     def told(self, host_id: str, state: State, at: float) -> None:
-        """Somebody else told a change: another process, or this one before it was started anew."""
-        standing = self._standings.get(host_id)
-        if standing is not None:
-            standing.tell(state, at)
+        """Somebody told a change: another process, or this one before it was started anew.
+
+        One that is older than what is known here is passed over: it comes late, and is told already.
+        """
+        with self._lock:
+            standing = self._standings.get(host_id)
+            if standing is not None and at >= standing.since:
+                standing.tell(state, at)
 
     def previous_clock(self, host_id: str) -> TpmClock | None:
         """The clock of the host's last quote that held; None when there was none since its enrolment."""
@@ -108,7 +111,8 @@ class States:
 
     def counts(self) -> Counter[State | None]:
         """How many hosts are in each state; None: those that were not asked yet."""
-        return Counter(standing.told for standing in self._standings.values())
+        with self._lock:
+            return Counter(standing.told for standing in self._standings.values())
 
     def transitions(self, results: Iterable[AttestationResult]) -> list[Transition | None]:
         """For each of these results, which follow each other, the change that it makes.
@@ -126,17 +130,19 @@ class States:
 
     def committed(self, results: Iterable[AttestationResult]) -> None:
         """These results are stored, and their changes are told."""
-        for result in results:
-            standing = self._standings.get(result.host_id)
-            if standing is not None:
-                standing.tell(result.state, result.appraised_at)
-                standing.expires_at = result.expires_at
-                standing.clock = result.clock or standing.clock
+        with self._lock:
+            for result in results:
+                standing = self._standings.get(result.host_id)
+                if standing is not None:
+                    standing.tell(result.state, result.appraised_at)
+                    standing.expires_at = result.expires_at
+                    standing.clock = result.clock or standing.clock
 
     def lapsed(self, now: float) -> list[Transition]:
         """The hosts whose lease has ended, and for whom that was not told yet."""
-        return [
-            Transition(host_id, standing.told, State.STALE, now)
-            for host_id, standing in self._standings.items()
-            if standing.expires_at <= now and standing.told not in (State.STALE, None)
-        ]
+        with self._lock:
+            return [
+                Transition(host_id, standing.told, State.STALE, now)
+                for host_id, standing in self._standings.items()
+                if standing.expires_at <= now and standing.told not in (State.STALE, None)
+            ]

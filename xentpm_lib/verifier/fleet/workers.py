@@ -17,9 +17,7 @@ from typing import Generic, TypeVar
 __all__ = ["IDLE_S", "Workers"]
 
 IDLE_S = 20.0
-"""A thread that had no job for this long ends, and its connection with it."""
-
-_STACK_BYTES = 512 * 1024
+"""A thread that had no job for this long ends."""
 
 _LOG = logging.getLogger(__name__)
 _Job = TypeVar("_Job")
@@ -29,17 +27,14 @@ class Workers(Generic[_Job]):
     """The threads of all pools.
 
     work: does a job and gives the pool's next one, or None. It must not raise.
-    leave: called in a thread that ends, with its pool.
     """
 
     def __init__(
         self,
         work: Callable[[str, _Job], _Job | None],
-        leave: Callable[[str], None],
         idle_s: float = IDLE_S,
     ) -> None:
         self._work = work
-        self._leave = leave
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: defaultdict[str, list[_Worker[_Job]]] = defaultdict(list)
@@ -124,12 +119,4 @@ class _Worker(Generic[_Job]):
         except Exception:
             _LOG.exception("a thread of pool %s failed", self.pool_id)
         finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        try:
-            self._workers._leave(self.pool_id)
-        except Exception:
-            _LOG.exception("pool %s: cannot end a connection", self.pool_id)
-        finally:
-            self._workers._ended(self.pool_id)
+            workers._ended(self.pool_id)

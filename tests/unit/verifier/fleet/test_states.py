@@ -94,6 +94,7 @@ def test_a_lease_that_ends_is_told_once_and_recovery_too():
 
 def test_a_restart_goes_on_without_telling_again():
     states = _states()
+    states.told(HOST.host_id, State.UNREACHABLE, 200)
     states.restore(_result("HOST_OFFLINE"), CLOCK)
     assert states.previous_clock(HOST.host_id) == CLOCK
     assert _store(states, _result("HOST_OFFLINE", at=300)) == [None]
@@ -101,6 +102,7 @@ def test_a_restart_goes_on_without_telling_again():
 
 def test_a_restart_after_the_end_of_a_lease_that_was_told():
     states = _states()
+    states.told(HOST.host_id, State.TRUSTED, 200)
     states.restore(_result(), CLOCK)
     states.told(HOST.host_id, State.STALE, 1100)
     assert states.lapsed(2000) == []
@@ -124,9 +126,20 @@ def test_another_enrolment_begins_with_another_clock_and_tells_what_changed():
 
 def test_a_stored_result_of_an_earlier_enrolment_gives_no_clock_and_no_lease():
     states = _states(replace(HOST, enrolled_at=250.0))
+    states.told(HOST.host_id, State.TRUSTED, 200)
     states.restore(_result(), CLOCK)
     assert states.previous_clock(HOST.host_id) is None
     assert len(states.lapsed(300)) == 1
+
+
+def test_what_comes_late_is_passed_over():
+    """A change that another process told, and that is older than what this one told since."""
+    states = _states()
+    _store(states, _result(), _result("PCR_CHANGED", at=300))
+    states.told(HOST.host_id, State.TRUSTED, 200)
+    assert states.current(HOST.host_id) is State.UNTRUSTED_MEASUREMENT
+    states.told(HOST.host_id, State.TRUSTED, 301)
+    assert states.current(HOST.host_id) is State.TRUSTED
 
 
 def test_hosts_that_nobody_knows_do_no_harm():

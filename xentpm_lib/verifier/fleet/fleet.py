@@ -1,0 +1,105 @@
+"""Everything that attesting a station's hosts takes, put together; ``watch`` and ``once`` drive it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from random import Random
+
+from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.fleet.clients import Clients
+from xentpm_lib.verifier.fleet.engine import Engine
+from xentpm_lib.verifier.fleet.recorder import Recorder
+from xentpm_lib.verifier.fleet.roster import Roster
+from xentpm_lib.verifier.fleet.schedule import DEFAULT_LIMITS, Limits, Schedule
+from xentpm_lib.verifier.fleet.states import States, Transition
+from xentpm_lib.verifier.notify.change import Announcer
+from xentpm_lib.verifier.records import HostRecord
+from xentpm_lib.verifier.result import AttestationResult
+from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.xapi.pool import Credentials, PoolClient
+
+__all__ = ["Fleet"]
+
+_ENGINE_S, _CLIENTS_S, _LATE_S, _RECORDER_S = 1.0, 1.0, 0.3, 1.5
+"""How long each is waited for at the end: all together less than 5 seconds, whatever hangs."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The hosts of a station, ready to be attested. ``start``, ``add``, ``tick`` again and again, ``close``.
+
+    stored: called with each result that was stored, and the change that it made; in another thread.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        stored: Callable[[AttestationResult, Transition | None], None],
+        limits: Limits = DEFAULT_LIMITS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.station = station
+        self.clock = clock
+        self.states = States()
+        self.roster = Roster(station.registry, self.states)
+        self.appraised_at = self._restore()
+        self.clients = Clients(self._credentials)
+        announcer = Announcer(station.channels)
+        self.recorder = Recorder(station.store, self.states, announcer, self.roster.outline, stored, clock)
+        self.engine = Engine(self.roster, Schedule(Random(), limits), self.recorder, self.clients, clock)
+
+    def start(self) -> None:
+        """Begin to store results."""
+        self.recorder.start()
+
+    def add(self, host: HostRecord, due_in_s: float) -> bool:
+        """Have a host attested. False when there is no policy to do it by."""
+        policy = self.roster.policy(host.host_id)
+        if policy is None:
+            _LOG.error(
+                "host %s: its group %s has no usable policy; it is not attested", host.name, host.group
+            )
+            return False
+        with self.engine.lock:
+            due = time.monotonic() + due_in_s
+            self.engine.schedule.put(host.host_id, host.pool_id, policy.timing, due)
+        return True
+
+    def close(self) -> None:
+        """End within 5 seconds, and store what is known."""
+        quiet = self.engine.close(_ENGINE_S)
+        if not self.clients.close(_CLIENTS_S):
+            _LOG.info("not all pools could be logged out of")
+        if not quiet and not self.engine.close(_LATE_S):
+            _LOG.info("some hosts were still being asked; that does not count")
+        if not self.recorder.close(_RECORDER_S):
+            _LOG.error("the last results could not be stored")
+
+    def _restore(self) -> dict[str, float]:
+        """Go on from what is stored. Returns when each host was attested last."""
+        registry = self.station.registry
+        for host in registry.hosts():
+            change = registry.state(host.host_id)
+            if change is not None:
+                self.states.told(host.host_id, change.new, change.at)
+        latest = self.station.store.latest()
+        for host_id, stored in latest.items():
+            if stored.altered:
+                _LOG.critical("the stored result of host %s was altered: xentpm-attest store check", host_id)
+            else:
+                self.states.restore(stored.result, stored.clock)
+        return {host_id: stored.result.appraised_at for host_id, stored in latest.items()}
+
+    def client_of(self, pool_id: str) -> PoolClient:
+        """The pool's client, which its hosts are attested by, too. Raises: UsageError for an unknown pool."""
+        return self.clients.of(self.station.registry.pool(pool_id))
+
+    def _credentials(self, pool_id: str) -> Credentials:
+        stored = self.station.store.get_credentials(pool_id)
+        if stored is None:
+            hint = "Give one: xentpm-attest pool password URL."
+            raise UsageError("there is no user name and password for the pool", hint)
+        return Credentials(stored.username, stored.password().reveal())

@@ -1,0 +1,260 @@
+"""Attest all hosts again and again, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.fleet.fleet import Fleet
+from xentpm_lib.verifier.fleet.roster import Effects
+from xentpm_lib.verifier.fleet.states import Transition
+from xentpm_lib.verifier.fleet.systemd import Systemd
+from xentpm_lib.verifier.notify.channels import channels_of
+from xentpm_lib.verifier.notify.dispatcher import Dispatcher
+from xentpm_lib.verifier.records import HostRecord
+from xentpm_lib.verifier.result import AttestationResult
+from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import ALTERED
+
+__all__ = ["DEFAULT_PACE", "Pace", "Watch", "until_signalled", "watch"]
+
+_LEAST_WAIT_S = 0.02
+"""Between two looks at the schedule: hosts that are due within it are started together."""
+_SPREAD_S = 0.005
+"""At a start, hosts that are overdue are begun with so far apart, at most all within one period."""
+_DISPATCHER_S = 0.7
+_LOCK_LOST = "XENTPM_STORE_WATCHED"
+_DEFAULT_KEEP_S = 90 * 86400.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, in seconds. follow: looking for what other commands changed. status: telling how it goes.
+
+    upkeep: removing old results. grace: after a start, before ends of leases are told: until then every host
+    had its turn, and one whose lease ended while nobody watched is not told of twice.
+    """
+
+    follow: float = 2.0
+    status: float = 60.0
+    upkeep: float = 3600.0
+    grace: float = 180.0
+
+
+DEFAULT_PACE = Pace()
+
+
+class _Every:
+    """Tells when something is due that recurs."""
+
+    def __init__(self, seconds: float, at_once: bool = False) -> None:
+        self._seconds = seconds
+        self._next = time.monotonic() + (0 if at_once else seconds)
+
+    def due(self) -> bool:
+        """Whether it is; then it is due again after its time."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+class Watch:
+    """One run of ``watch`` on a station.
+
+    stored: called with each result that was stored, and the change that it made; in another thread.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        pace: Pace = DEFAULT_PACE,
+        stored: Callable[[AttestationResult, Transition | None], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._station = station
+        self._pace = pace
+        self._clock = clock
+        self._told = stored
+        self._fleet = Fleet(station, self._stored, clock=clock)
+        self._dispatcher = Dispatcher(
+            station.store, channels_of(station.channels, self._fleet.client_of), clock
+        )
+        self._systemd = Systemd()
+        self._counted = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until ``stop`` is set; ends within 5 seconds then.
+
+        Raises:
+            StoreError: another process watches, the store was altered, or results cannot be stored any more.
+        """
+        with self._station.store.watch_lock() as locked:
+            started = time.monotonic()
+            self._begin()
+            try:
+                self._loop(stop, locked, started)
+            finally:
+                self._end()
+
+    def _begin(self) -> None:
+        hosts = self._fleet.roster.hosts()
+        for host in hosts:
+            self._fleet.add(host, self._first_turn(host, len(hosts)))
+        self._fleet.start()
+        self._dispatcher.start()
+        _LOG.info("watching %d hosts of %d pools", len(hosts), len(self._station.registry.pools()))
+        self._systemd.ready(self._status())
+
+    def _first_turn(self, host: HostRecord, hosts: int) -> float:
+        """In how many seconds a host has its first turn: where it was when the last watch ended."""
+        policy = self._fleet.roster.policy(host.host_id)
+        if policy is None:
+            return 0.0
+        period = policy.timing.period
+        due = self._fleet.appraised_at.get(host.host_id, 0.0) + period - self._clock()
+        return due if 0 < due <= period else random.random() * min(period, hosts * _SPREAD_S)
+
+    def _loop(self, stop: threading.Event, locked: Callable[[], bool], started: float) -> None:
+        follow, status, upkeep = (
+            _Every(self._pace.follow),
+            _Every(self._pace.status),
+            _Every(self._pace.upkeep),
+        )
+        alive = _Every(self._systemd.watchdog_s / 3 or self._pace.status)
+        recorder = self._fleet.recorder
+        while not stop.is_set():
+            wait_s = self._fleet.engine.tick()
+            if recorder.failure is not None:
+                raise recorder.failure
+            if follow.due():
+                self._follow(locked)
+                recorder.tell_lapses = time.monotonic() - started >= self._pace.grace
+            if alive.due():
+                self._systemd.alive(self._status())
+            if status.due():
+                _LOG.info("%s", self._status())
+            if upkeep.due():
+                self._clean_up()
+            stop.wait(min(max(wait_s, _LEAST_WAIT_S), self._pace.follow))
+
+    def _end(self) -> None:
+        self._systemd.stopping()
+        self._dispatcher.close(_DISPATCHER_S)
+        self._fleet.close()
+        _LOG.info("ended")
+
+    def _follow(self, locked: Callable[[], bool]) -> None:
+        """Take up what other commands changed. Raises: StoreError when the store was altered."""
+        try:
+            if not locked():
+                raise StoreError("the lock of the store was lost: another watch may run", code=_LOCK_LOST)
+            registry = self._station.registry
+            effects = self._fleet.roster.apply(self._station.store.entries(after=registry.seq))
+        except StoreError as error:
+            if error.code in (ALTERED, _LOCK_LOST):
+                raise
+            _LOG.error("the store cannot be read, trying again: %s", error)
+            return
+        self._take_up(effects)
+
+    def _take_up(self, effects: Effects) -> None:
+        schedule, roster, now = self._fleet.engine.schedule, self._fleet.roster, time.monotonic()
+        for pool_id in effects.pools:
+            self._fleet.clients.drop(pool_id)
+        for host_id in effects.gone:
+            with self._fleet.engine.lock:
+                schedule.remove(host_id)
+        for host_id in effects.begun:
+            self._add(host_id)
+        for host_id in effects.judged_anew:
+            policy = roster.policy(host_id)
+            with self._fleet.engine.lock:
+                known = host_id in schedule
+                if known and policy is not None:
+                    schedule.retime(host_id, policy.timing, now)
+                    schedule.hurry(host_id, now)
+                elif known:
+                    schedule.remove(host_id)
+            if not known:
+                self._add(host_id)
+
+    def _add(self, host_id: str) -> None:
+        host = self._station.registry.find_host(host_id)
+        if host is not None and self._fleet.add(host, 0.0):
+            _LOG.info("host %s is watched", host.name)
+
+    def _stored(self, result: AttestationResult, change: Transition | None) -> None:
+        if change is not None:
+            old = "new" if change.old is None else change.old.value
+            codes = ", ".join(dict.fromkeys(one.code for one in result.findings if one.failed))
+            level = logging.INFO if result.state.value == "trusted" else logging.WARNING
+            _LOG.log(level, "host %s: %s -> %s %s", result.host_name, old, change.new.value, codes)
+            self._dispatcher.wake()
+        if self._told is not None:
+            self._told(result, change)
+
+    def _clean_up(self) -> None:
+        """Remove what the policies do not want kept."""
+
+        def keep(host_id: str) -> float:
+            policy = self._fleet.roster.policy(host_id)
+            return _DEFAULT_KEEP_S if policy is None else policy.keep_results_s
+
+        try:
+            removed = self._station.store.prune(self._clock(), keep)
+        except StoreError as error:
+            _LOG.error("old results cannot be removed: %s", error)
+        else:
+            _LOG.info("removed %d old results", removed.results)
+
+    def _status(self) -> str:
+        """How it goes, in a line."""
+        counts = self._fleet.states.counts()
+        told = [
+            f"{number} {'new' if state is None else state.value}" for state, number in counts.most_common()
+        ]
+        engine = self._fleet.engine
+        done, self._counted = engine.attestations - self._counted, engine.attestations
+        with engine.lock:
+            troubled = len(engine.schedule.pools_in_trouble)
+        parts = [f"{sum(counts.values())} hosts: {', '.join(told) or 'none'}", f"{done} attestations"]
+        return "; ".join(parts + ([f"{troubled} pools out of reach"] if troubled else []))
+
+
+def watch(
+    station: Station,
+    pace: Pace = DEFAULT_PACE,
+    stored: Callable[[AttestationResult, Transition | None], None] | None = None,
+) -> None:
+    """Watch a station until SIGINT or SIGTERM. For the main thread. Raises: StoreError, as ``Watch.run``."""
+    until_signalled(Watch(station, pace, stored).run)
+
+
+def until_signalled(run: Callable[[threading.Event], None]) -> None:
+    """Run something with an event that SIGINT and SIGTERM set; a second one ends the process at once."""
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def ended(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    try:
+        for number in signals:
+            signal.signal(number, ended)
+        run(stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
