@@ -101,7 +101,7 @@ def _read_attest(reader: Reader) -> Attest:
     if magic != ATTEST_MAGIC:
         raise reader.error("magic 0x{:08x}, expected 0x{:08x}".format(magic, ATTEST_MAGIC), 0)
     kind = read_id(reader, _TYPES, "type")
-    common = Attest(
+    return Attest(  # the fields are in the order of the structure
         type=kind,
         qualified_signer=_read_name(reader),
         extra_data=reader.sized(MAX_EXTRA_DATA_SIZE),
@@ -110,10 +110,9 @@ def _read_attest(reader: Reader) -> Attest:
         restart_count=reader.u32(),
         safe=_read_yes_no(reader),
         firmware_version=reader.u64(),
+        quote=_read_quote(reader) if kind == "quote" else None,
+        nv=_read_nv(reader) if kind == "nv_certify" else None,
     )
-    if kind == "quote":
-        return common._replace(quote=_read_quote(reader))
-    return common._replace(nv=_read_nv(reader))
 
 
 def _read_quote(reader: Reader) -> QuoteInfo:

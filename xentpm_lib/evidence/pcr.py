@@ -4,7 +4,8 @@ A PC Client TPM has 24 registers in each bank; a bank is named by its hash algor
 to 16 and 23 start as zeros; 17 to 22 start as all ones (FF), and a dynamic launch zeroes them.
 """
 
-from typing import Dict, Iterable, NamedTuple, Optional, Tuple
+from functools import lru_cache
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import HASHES, digest, hash_by_id, hash_by_name
@@ -67,8 +68,9 @@ class PcrSelection(NamedTuple):
         count = reader.u32()
         if count > len(HASHES):
             raise reader.error("{} PCR banks, at most {}".format(count, len(HASHES)), start)
-        banks = tuple(_read_bank(reader) for _ in range(count))
-        _check_banks(banks)
+        banks = tuple([_read_bank(reader) for _ in range(count)])
+        if count > 1:  # a single one, whose registers are bits of a map, has nothing twice
+            _check_banks(banks)
         return cls(banks)
 
     @classmethod
@@ -103,15 +105,14 @@ def composite_digest(values: PcrValues, selection: PcrSelection, hash_name: str)
 
     Spec: TPM 2.0 Library Part 1, Selecting Multiple PCR; Part 3, TPM2_Quote.
     """
-    parts = []
+    parts: List[bytes] = []
     for bank, indices in selection.banks:
-        size = hash_by_name(bank).size
+        size, of_bank = hash_by_name(bank).size, values.get(bank, {})
         for index in sorted(indices):
-            where = "pcrs.{}[{}]".format(bank, index)
-            value = values.get(bank, {}).get(index)
-            if value is None:
-                raise FormatError("the value is missing", where=where)
-            parts.append(_sized(value, size, where))
+            value = of_bank.get(index)
+            if value is None or len(value) != size:
+                raise _wrong_value(value, size, bank, index)
+            parts.append(value)
     return digest(hash_name, b"".join(parts))
 
 
@@ -211,8 +212,13 @@ def _read_bank(reader: Reader) -> Tuple[str, Tuple[int, ...]]:
     size = reader.u8()
     if size != _SELECT_SIZE:
         raise reader.error("a PCR bitmap of {} bytes, expected {}".format(size, _SELECT_SIZE), start)
-    bits = int.from_bytes(reader.take(size), "little")
-    return name, tuple(index for index in _ALL if bits >> index & 1)
+    return name, _selected(reader.take(size))
+
+
+@lru_cache(maxsize=64)
+def _selected(bitmap: bytes) -> Tuple[int, ...]:
+    bits = int.from_bytes(bitmap, "little")
+    return tuple(index for index in _ALL if bits >> index & 1)
 
 
 def _pack_bank(bank: str, indices: Tuple[int, ...]) -> bytes:
@@ -221,6 +227,13 @@ def _pack_bank(bank: str, indices: Tuple[int, ...]) -> bytes:
             raise FormatError("there is no PCR {}".format(index), where="pcrs.{}".format(bank))
     bits = sum(1 << index for index in indices)
     return pack_u16(hash_by_name(bank).tpm_id) + pack_u8(_SELECT_SIZE) + bits.to_bytes(_SELECT_SIZE, "little")
+
+
+def _wrong_value(value: Optional[bytes], size: int, bank: str, index: int) -> FormatError:
+    message = "the value is missing"
+    if value is not None:
+        message = "expected {} bytes, got {}".format(size, len(value))
+    return FormatError(message, where="pcrs.{}[{}]".format(bank, index))
 
 
 def _sized(value: bytes, size: int, where: str) -> bytes:

@@ -6,7 +6,8 @@ what is signed before it is believed. The structures inside stay bytes here, bec
 over the bytes as they came; ``tpm_structures`` parses them.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+import struct
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import hash_by_name
@@ -171,21 +172,22 @@ def _bank(value: Any, bank: str, where: str) -> Dict[int, bytes]:
     return dict(zip(indices, _decode_all(registers, where, size)))
 
 
-def _decode_all(registers: Dict[str, Any], where: str, size: int) -> List[bytes]:
+def _decode_all(registers: Dict[str, Any], where: str, size: int) -> Sequence[bytes]:
     """The values of a bank, decoded together; one by one when one is wrong, to tell which."""
     try:
         return _decode_rows(list(registers.values()), where, size)
     except FormatError:
-        return [decode_hex(value, "{}[{}]".format(where, key), size, size) for key, value in registers.items()]
+        places = ["{}[{}]".format(where, key) for key in registers]
+        return [decode_hex(value, place, size, size) for value, place in zip(registers.values(), places)]
 
 
-def _decode_rows(values: List[Any], where: str, size: int) -> List[bytes]:
+def _decode_rows(values: List[Any], where: str, size: int) -> Sequence[bytes]:
     """Values in hex that are all of ``size`` bytes. Raises: FormatError when one is anything else."""
     if set(map(type, values)) != {str} or set(map(len, values)) != {2 * size}:
         raise FormatError("not all of {} bytes".format(size), where=where)
     total = size * len(values)
     data = decode_hex("".join(values), where, total, total)
-    return [data[start : start + size] for start in range(0, total, size)]
+    return struct.unpack("{}s".format(size) * len(values), data)
 
 
 def _tag(value: Any) -> Optional[CertifiedTag]:

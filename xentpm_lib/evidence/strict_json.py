@@ -13,7 +13,7 @@ from xentpm_lib.errors import FormatError
 __all__ = ["Limits", "load_json", "mapping", "members"]
 
 _MAX_INTEGER_DIGITS = 10
-_BRACKETS = {code: None for code in range(128) if chr(code) not in "[]{}"}  # for str.translate
+_NO_SHAPE = bytes(code for code in range(256) if code not in b'[]{}"')
 
 
 class Limits(NamedTuple):
@@ -44,8 +44,7 @@ def load_json(text: str, where: str, limits: Limits) -> Any:
     if len(text) > limits.length:
         raise FormatError("{} characters, at most {}".format(len(text), limits.length), where=where)
     try:
-        text.encode("ascii")
-        if not _is_small(text, limits):
+        if not _is_small(text.encode("ascii"), limits):
             _check_tokens(text, where, limits)
         return _decoder().decode(text)
     except UnicodeEncodeError as error:
@@ -88,20 +87,24 @@ def _decoder() -> Any:
     )
 
 
-def _is_small(text: str, limits: Limits) -> bool:
-    """Whether a quick look is enough to know that ``text`` is within the limits.
+def _is_small(data: bytes, limits: Limits) -> bool:
+    """Whether a quick look is enough to know that ``data`` is within the limits. It builds nothing but bytes.
 
-    Nothing is built but lists of strings. Escapes come in pairs from the left, so what is left of them are not
-    quotes; then every other piece between quotes is outside strings. Text that is no JSON can mislead this only
-    behind the place where the parser stops reading.
+    Escapes come in pairs from the left, so what is left of them are not quotes; then two quotes with nothing
+    but other text between them are a string without a bracket, and every second piece between the quotes that
+    are left is outside strings. Data that is no JSON can mislead this only behind the place where the parser
+    stops reading.
     """
-    if len(text) > limits.tokens:  # each token is a character
+    if len(data) > limits.tokens:  # each token is a character
         return False
-    if "\\" in text:
-        text = text.replace("\\\\", "").replace('\\"', "")
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    shape = data.translate(None, _NO_SHAPE).replace(b'""', b"")
+    if b'"' in shape:
+        shape = b"".join(shape.split(b'"')[::2])
     depth = deepest = 0
-    for bracket in "".join(text.split('"')[::2]).translate(_BRACKETS):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in shape:
+        depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest <= limits.depth
 

@@ -4,6 +4,8 @@ The TPM writes integers big-endian and prefixes buffers with a 16-bit size (TPM2
 log writes them little-endian. Nothing here knows any structure.
 """
 
+from typing import Any
+
 from xentpm_lib.errors import FormatError
 
 __all__ = ["Reader", "pack_sized", "pack_u8", "pack_u16", "pack_u32", "pack_u64"]
@@ -17,11 +19,13 @@ class Reader:
     byte_order: ``big`` (TPM) or ``little`` (event log).
     """
 
+    __slots__ = ("_byte_order", "_data", "_what", "offset")
+
     def __init__(self, data: bytes, what: str, byte_order: str = "big") -> None:
         self.offset = 0
         self._data = data
         self._what = what
-        self._byte_order = byte_order
+        self._byte_order: Any = byte_order  # Any: from_bytes wants a literal
 
     def error(self, message: str, offset: int) -> FormatError:
         """A FormatError about the byte at ``offset``; the caller raises it."""
@@ -46,7 +50,7 @@ class Reader:
 
     def u8(self) -> int:
         """The next byte. Raises: FormatError when none is left."""
-        return self._integer(1)
+        return self.take(1)[0]
 
     def u16(self) -> int:
         """The next 2 bytes as an unsigned integer. Raises: FormatError when fewer are left."""
@@ -79,7 +83,7 @@ class Reader:
 
     def _integer(self, size: int) -> int:
         data = self.take(size)
-        return int.from_bytes(data, "little" if self._byte_order == "little" else "big")
+        return int.from_bytes(data, self._byte_order)
 
 
 def pack_u8(value: int) -> bytes:

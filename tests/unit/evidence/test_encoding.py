@@ -129,6 +129,7 @@ def test_created(text):
         "2026-01-31T23:59:59z",
         "\u0662026-01-31T23:59:59Z",
         "dddd-dd-ddTdd:dd:dd",
+        "dddd-dd-ddTdd:dd:ddZ",
     ],
 )
 def test_created_of_another_shape(refuses, text):

@@ -1,10 +1,12 @@
 """evidence/strict_json.py: JSON with one meaning, within limits."""
 
 import json
+import random
 
 import pytest
 
-from xentpm_lib.evidence.strict_json import Limits, load_json, mapping, members
+from xentpm_lib.errors import FormatError
+from xentpm_lib.evidence.strict_json import Limits, _check_tokens, _is_small, load_json, mapping, members
 
 LIMITS = Limits(length=1000, depth=3, tokens=100)
 
@@ -77,3 +79,49 @@ def test_members(refuses, value, fragment):
 def test_members_that_are_right():
     assert members({"b": 1, "a": 2}, "here", ("a", "b")) == {"a": 2, "b": 1}
     assert mapping({}, "here") == {}
+
+
+# A quick look accepts most texts and the token by token one is not asked: both have to say the same.
+
+PIECES = ["[", "]", "{", "}", '"', "\\", '\\"', "\\\\", '""', '"["', '"a"', ",", ":", "1", " ", "[[", '{"a":']
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_quick_look_says_what_the_careful_one_says(seed):
+    """For every text that is JSON; for what is none the parser refuses it in the end."""
+    chosen = random.Random(seed)
+    values = [[], {}, "", "[", ']"', "\\", '\\"[[[', {"a": [1]}, [[["x"]]], {"[": {'"': ["{"]}}]
+    for _ in range(200):
+        value = chosen.choice(values)
+        for _ in range(chosen.randrange(4)):
+            other = chosen.choice(values)
+            value = chosen.choice([[value], [value, other], {"k": value, "[": other}])
+        text = json.dumps(value)
+        limits = Limits(length=1000, depth=chosen.randrange(6), tokens=1000)
+        assert _is_small(text.encode("ascii"), limits) == _careful(text, limits)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_quick_look_never_lets_more_pass_where_the_parser_still_reads(seed):
+    chosen = random.Random(seed)
+    for _ in range(300):
+        text = "".join(chosen.choice(PIECES) for _ in range(chosen.randrange(12)))
+        try:
+            load_json(text, "doc", Limits(1000, 2, 1000))
+        except FormatError:
+            continue
+        assert _careful(text, Limits(1000, 2, 1000))
+
+
+def _careful(text, limits):
+    try:
+        _check_tokens(text, "doc", limits)
+    except FormatError:
+        return False
+    return True
+
+
+def test_a_key_twice_among_very_many_is_found_at_once():
+    keys = ['"k{}": 1'.format(number) for number in range(50000)] + ['"k49999": 1']
+    with pytest.raises(FormatError):
+        load_json("{" + ",".join(keys) + "}", "doc", Limits(10**7, 3, 10**7))
