@@ -41,10 +41,12 @@ class Outbox:
         connection.execute(insert(outbox), rows)
 
     def due(
-        self, connection: Connection, now: float, limit: int, channel: str | None
+        self, connection: Connection, now: float, limit: int, channel: str | None, after: int = 0
     ) -> tuple[list[Pending], list[int]]:
         """Pending ones whose time has come, oldest first; and the numbers of those that were altered."""
         query = select(outbox).where(outbox.c.state == _PENDING, outbox.c.next_at <= now)
+        if after:
+            query = query.where(outbox.c.sequence > after)
         if channel is not None:
             query = query.where(outbox.c.channel == channel)
         rows = connection.execute(query.order_by(outbox.c.sequence).limit(limit)).mappings().all()

@@ -232,10 +232,15 @@ class Store:
         with self._database.write() as connection:
             self._outbox.add(connection, notifications)
 
-    def outbox_due(self, now: float, limit: int = 100, channel: str | None = None) -> list[Pending]:
-        """What is to be tried now, oldest first. What the verifier did not write is taken out and logged."""
+    def outbox_due(
+        self, now: float, limit: int = 100, channel: str | None = None, after: int = 0
+    ) -> list[Pending]:
+        """What is to be tried now, oldest first. What the verifier did not write is taken out and logged.
+
+        after: only those with a higher ``sequence``.
+        """
         with self._database.read() as connection:
-            due, altered = self._outbox.due(connection, now, limit, channel)
+            due, altered = self._outbox.due(connection, now, limit, channel, after)
         if altered:
             with self._database.write() as connection:
                 for sequence in altered:
