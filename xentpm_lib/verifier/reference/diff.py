@@ -98,12 +98,13 @@ def _first_change(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> tup
 
 
 def _paired(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> list[EventChange]:
-    """Pair the events that changed: those of one text first, then one by one."""
+    """Pair what changed: by place when nothing came or went, for places are proven; else by text."""
+    if len(a) == len(b):
+        return [EventChange(one, other) for one, other in zip(a, b)]
     left = list(b)
     found = []
     for event in a:
-        same = next((one for one in left if one.text == event.text), None)
-        other = same if same is not None else left[0] if left and len(a) == len(b) else None
+        other = next((one for one in left if one.text == event.text), None)
         if other is not None:
             left.remove(other)
         found.append(EventChange(event, other))

@@ -84,7 +84,7 @@ def _of_event_log(bank: str, log: EventLog | None) -> _Source:
 
 
 def _of_boot_log(bank: str, log: Iterable[BootEvent]) -> _Source:
-    return start_values(bank), [
+    return start_values(bank, dynamic_launch=True), [
         (event.pcr, MeasuredEvent(event.digests[bank], one_line(event.description), False))
         for event in log
         if bank in event.digests

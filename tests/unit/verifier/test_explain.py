@@ -1,0 +1,288 @@
+"""Results in plain words: which component, since when, expected and seen, what to do."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from support.evidence_maker import BOOT, SoftwareAttester, make_policy
+from xentpm_lib.evidence.event_log import Event
+from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.verifier.appraisal import appraise
+from xentpm_lib.verifier.appraisal.outcome import conclude, unappraised
+from xentpm_lib.verifier.challenge import ChallengeBook
+from xentpm_lib.verifier.explain import Known, explain
+from xentpm_lib.verifier.explanation import TEXT_WIDTH, Explanation, Paragraph, printable
+from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
+from xentpm_lib.verifier.result import State, TpmClock
+
+NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
+POLICY = make_policy()
+INITRD, XEN = b"/boot/initrd-4.19-xen.img", b"/boot/xen.gz"
+COMMAND = b"grub_cmd: multiboot2 /boot/xen.gz dom0_mem=4096M"
+
+
+def attested(host, references=(), now=NOW, previous=None, **changes):
+    """A real appraisal of what the host answers now, and the evidence."""
+    book = ChallengeBook(clock=lambda: now)
+    challenge = book.issue(host.record(), POLICY)
+    evidence = host.quote_evidence(challenge.nonce, **changes)
+    redeemed = book.redeem(challenge)
+    appraisal = appraise(
+        evidence.to_json(), redeemed, host.record(), tuple(references), POLICY, previous, now
+    )
+    return appraisal.result, evidence
+
+
+def changed_boot(old, new):
+    return tuple((pcr, kind, new if data == old else data) for pcr, kind, data in BOOT)
+
+
+class Story:
+    """A host that was trusted, was changed, was started anew, and is attested twice more."""
+
+    def __init__(self, old=INITRD, new=INITRD + b" 2", log=True):
+        self.host = SoftwareAttester(send_log=log)
+        self.good = self.host.reference(event_log=hashlib.sha256(self.host.event_log()).hexdigest())
+        self.logs = {self.good.event_log: self.host.event_log()} if log else {}
+        first, _ = attested(self.host, [self.good])
+        self.host.reboot(boot=changed_boot(old, new))
+        second, _ = attested(self.host, [self.good], NOW + 300, first.clock)
+        self.result, self.evidence = attested(self.host, [self.good], NOW + 600, second.clock)
+        self.history = [second, first]
+
+    def explained(self, **changes):
+        known = Known.of_stored(self.evidence, [self.good], self.logs, self.history)
+        return explain(self.result, NOW + 660, replace(known, **changes))
+
+
+def test_a_changed_initrd_in_plain_words():
+    story = Story()
+    pcr = story.good.pcrs["sha256"][9].hex()
+    seen = story.host.pcrs["sha256"][9].hex()
+    assert story.explained().text().splitlines() == [
+        "host1 is not trusted: what it booted is not what was approved.",
+        "",
+        "  since          2027-01-15 08:05:00 UTC (6 min ago)",
+        "  looked at      2027-01-15 08:10:00 UTC (1 min ago)",
+        "  last trusted   2027-01-15 08:00:00 UTC (11 min ago)",
+        "  policy         test",
+        "  compared with  as installed",
+        "  TPM known by   pinned",
+        "",
+        "1. A measurement is not the expected one: dom0 initrd (sha256:9)",
+        f"   expected       {pcr}",
+        f"   seen           {seen}",
+        "   detail         compared with as installed",
+        "   since          2027-01-15 08:05:00 UTC, when the host was started anew",
+        "   changed: /boot/initrd-4.19-xen.img; now: /boot/initrd-4.19-xen.img 2",
+        "",
+        "What to do:",
+        "  - If the change was planned, approve it: xentpm-attest baseline approve. Else restore the",
+        "    component and reboot.",
+    ]
+
+
+def test_the_evidence_of_an_appraisal_explains_as_well_as_that_of_the_store():
+    story = Story()
+    book = ChallengeBook(clock=lambda: NOW)
+    challenge = book.issue(story.host.record(), POLICY)
+    text = story.host.text(challenge.nonce)
+    appraisal = appraise(text, book.redeem(challenge), story.host.record(), (story.good,), POLICY, None, NOW)
+    found = explain(appraisal.result, NOW, Known(appraisal.evidence, (story.good,), story.logs))
+    assert found.paragraphs[0].notes == story.explained().paragraphs[0].notes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "title"),
+    [
+        (XEN, b"/boot/xen.gz 2", "Xen (sha256:9)"),
+        (b"/boot/vmlinuz-4.19-xen", b"/boot/vmlinuz-4.20-xen", "dom0 kernel (sha256:9)"),
+        (INITRD, b"/boot/xen.gz", "dom0 initrd (sha256:9)"),
+        (XEN, b"/boot/other", "Xen (sha256:9)"),
+        (COMMAND, b"grub_cmd: multiboot2 /boot/xen.gz dom0_mem=1M", "boot configuration (sha256:8)"),
+        (b"firmware volume", b"firmware volume 2", "firmware code (sha256:0)"),
+        (b"grubx64.efi", b"another", "boot loader (sha256:4)"),
+    ],
+)
+def test_the_component_is_named_by_the_known_good_boot(old, new, title):
+    """What the changed host says of the event's name is its own claim."""
+    assert Story(old, new).explained().paragraphs[0].title.endswith(": " + title)
+
+
+@pytest.mark.parametrize("missing", ["shown", "references", "logs"])
+def test_without_a_log_on_both_sides_only_values_are_told(missing):
+    paragraph = (
+        Story().explained(**{missing: {"shown": None, "references": (), "logs": {}}[missing]}).paragraphs[0]
+    )
+    assert paragraph.title.endswith("Xen, dom0 kernel or initrd (sha256:9)")
+    assert [note[:25] for note in paragraph.notes] == ["No log tells which part o"]
+    assert len(paragraph.facts) == 4
+
+
+def test_a_host_without_a_log():
+    assert "No log tells which part" in Story(log=False).explained().text()
+
+
+def test_a_log_that_lies_tells_nothing():
+    story = Story()
+    lie = story.host.event_log().replace(INITRD + b" 2", INITRD + b" 9")
+    assert lie != story.host.event_log()
+    shown = replace_log(story, lie)
+    assert story.explained(shown=shown).paragraphs[0].notes != ()
+    digest = hashlib.sha256(INITRD + b" 2").digest()
+    shown = replace_log(story, story.host.event_log().replace(digest, hashlib.sha256(INITRD).digest()))
+    assert story.explained(shown=shown).paragraphs[0].notes[0].startswith("No log tells")
+
+
+def replace_log(story, log):
+    return Known.of_stored(story.evidence._replace(untrusted_event_log=log)).shown
+
+
+def test_evidence_of_a_quote_that_did_not_hold_is_not_looked_at():
+    story = Story()
+    result = unappraised(story.host.record(), POLICY, NOW, finding("PCR_CHANGED", where="sha256:9"))
+    found = explain(result, NOW, Known.of_stored(story.evidence, [story.good], story.logs))
+    assert found.paragraphs[0].notes[0].startswith("No log tells")
+
+
+def test_an_unknown_event_is_shown():
+    host = SoftwareAttester()
+    good = host.reference()
+    host.events += (Event(8, 0xABCD, {"sha256": hashlib.sha256(b"x").digest()}, b"x"),)
+    host.extend(8, b"x")
+    result, evidence = attested(host, [good])
+    found = explain(result, NOW, Known.of_stored(evidence, [good]))
+    (paragraph,) = [one for one in found.paragraphs if one.code == "EVENT_LOG_UNKNOWN_EVENT"]
+    assert paragraph.notes == ("the event: PCR 8, 0x0000abcd, 1 bytes",)
+
+
+def test_many_events_are_cut():
+    boot = tuple((pcr, kind, data) for pcr, kind, data in BOOT if pcr != 9)
+    one = boot + tuple((9, 0x0D, b"/boot/file%d" % number) for number in range(40))
+    other = boot + tuple((9, 0x0D, b"/boot/other%d" % number) for number in range(40))
+    host = SoftwareAttester(boot=one)
+    good = host.reference(event_log="ab" * 32)
+    logs = {good.event_log: host.event_log()}
+    host.reboot(boot=other)
+    result, evidence = attested(host, [good])
+    notes = explain(result, NOW, Known.of_stored(evidence, [good], logs)).paragraphs[0].notes
+    assert len(notes) == 13
+    assert notes[-1] == "and 28 more events"
+
+
+def test_a_trusted_host():
+    host = SoftwareAttester()
+    result, _ = attested(host, [host.reference()])
+    found = explain(result, NOW + 60)
+    assert found.state is State.TRUSTED
+    assert found.text().splitlines() == [
+        "host1 is trusted.",
+        "",
+        "  since          2027-01-15 08:00:00 UTC (1 min ago)",
+        "  looked at      2027-01-15 08:00:00 UTC (1 min ago)",
+        "  until          2027-01-15 08:15:00 UTC (in 14 min)",
+        "  policy         test",
+        "  matches        as installed",
+        "  TPM known by   pinned",
+    ]
+
+
+def test_trust_that_has_expired_is_none():
+    host = SoftwareAttester()
+    result, _ = attested(host, [host.reference()])
+    found = explain(result, NOW + 900)
+    assert found.state is State.STALE
+    assert found.headline.startswith("host1 counts as not trusted")
+    assert found.advice[0].startswith("See whether `xentpm-attest watch` runs")
+    assert explain(result, NOW, state=State.NOT_ENROLLED).headline == "host1 is not enrolled."
+
+
+def test_since_when_is_told_without_a_break():
+    host = SoftwareAttester()
+    good = host.reference()
+    offline = unappraised(host.record(), POLICY, NOW + 300, finding("HOST_OFFLINE"))
+    trusted, _ = attested(host, [good])
+    host.extend(9, b"x")
+    changed, _ = attested(host, [good], NOW + 600)
+    again, _ = attested(host, [good], NOW + 900)
+    found = explain(again, NOW + 901, Known(history=[changed, offline, trusted]))
+    assert dict(found.facts)["since"].startswith("2027-01-15 08:10:00 UTC")
+    assert dict(found.facts)["last trusted"].startswith("2027-01-15 08:00:00 UTC")
+    assert dict(found.paragraphs[0].facts)["since"].startswith("2027-01-15 08:10:00 UTC")
+
+
+def test_results_of_other_hosts_and_later_ones_are_no_history():
+    host, other = SoftwareAttester(), SoftwareAttester()
+    mine = unappraised(host.record(), POLICY, NOW, finding("PCR_CHANGED", where="sha256:9"))
+    theirs, _ = attested(other, [other.reference()], NOW - 60)
+    later, _ = attested(host, [host.reference()], NOW + 60)
+    found = explain(mine, NOW + 61, Known(history=[theirs, later]))
+    assert dict(found.facts)["last trusted"] == "never, as far as is known"
+
+
+@pytest.mark.parametrize("code", sorted(FINDING_KINDS))
+def test_every_finding_has_words_and_advice_of_its_own(code):
+    host = SoftwareAttester()
+    clock = TpmClock(1, 1, 1, True, 1)
+    result = conclude(host.record(), POLICY, NOW, (finding(code), finding("PCR_CHANGED")), clock=clock)
+    text = explain(result, NOW).text()
+    assert " ".join(FINDING_KINDS[code].title.split()) in " ".join(text.split())
+    if FINDING_KINDS[code].severity is not Severity.INFO:
+        assert FINDING_KINDS[code].advice in " ".join(text.split())
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state_has_a_headline(state):
+    host = SoftwareAttester()
+    result = unappraised(host.record(), POLICY, NOW, finding("INTERNAL_ERROR"))
+    assert explain(result, NOW, state=state).headline.startswith(("host1 ", "Nothing is known about host1"))
+
+
+def test_the_gravest_comes_first_and_advice_comes_once():
+    findings = (finding("CLOCK_UNSAFE"), finding("HOST_REBOOTED"), finding("PCR_CHANGED", where="sha256:8"))
+    findings += (finding("PCR_CHANGED", where="sha256:9"),)
+    host = SoftwareAttester()
+    found = explain(conclude(host.record(), POLICY, NOW, findings), NOW)
+    assert [one.code for one in found.paragraphs] == [
+        "PCR_CHANGED",
+        "PCR_CHANGED",
+        "CLOCK_UNSAFE",
+        "HOST_REBOOTED",
+    ]
+    assert len(found.advice) == 2
+    assert "3. warning: The TPM lost power" in found.text()
+    assert "4. info: The host was started anew" in found.text()
+
+
+def test_nothing_that_a_host_says_can_repaint_a_terminal():
+    host = SoftwareAttester(name="ho\x1b[31mst\u202e")
+    found = finding("PLUGIN_ERROR", detail="\x1b]0;x\x07\nhello", component="\x9b")
+    text = explain(unappraised(host.record(), POLICY, NOW, found), NOW).text()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert "\\x1b]0;x\\x07\\nhello" in text
+    assert printable("gr\u00fcn") == "gr\u00fcn"
+
+
+def test_the_same_for_programs():
+    story = Story().explained()
+    found = story.to_object()
+    assert list(found) == ["version", "host", "state", "headline", "facts", "findings", "advice"]
+    assert found["state"] == "untrusted-measurement"
+    assert found["findings"][0]["code"] == "PCR_CHANGED"
+    assert found["findings"][0]["facts"][0]["name"] == "expected"
+
+
+def test_lines_are_wrapped_but_digests_are_not_broken():
+    paragraph = Paragraph("PCR_CHANGED", Severity.FAILED, "t " * 80, (("expected", "a" * 150),), ("n " * 90,))
+    text = Explanation("id", "name", State.TRUSTED, "h " * 80, (), (paragraph,), ("do " * 60,)).text()
+    assert "a" * 150 in text
+    assert all(len(line) <= TEXT_WIDTH or "a" * 150 in line for line in text.splitlines())
+
+
+def test_stored_evidence_is_read_as_it_was_sent():
+    host = SoftwareAttester()
+    text = host.text(bytes(32))
+    shown = Known.of_stored(QuoteEvidence.from_json(text)).shown
+    assert (shown.pcrs, shown.event_log, shown.boot_log) == (host.pcrs, host.event_log(), None)
+    assert Known.of_stored(None).shown is None

@@ -1,0 +1,190 @@
+"""Explaining a result: which component changed, since when, what was expected and seen, what to do.
+
+Pure: everything that is known goes in. What a log says is used register by register, where it leads to the
+PCR values; else only the values are told, for any event could be invented.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.pcr import PcrValues
+from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.verifier.explanation import Explanation, Paragraph, printable
+from xentpm_lib.verifier.findings import Category, Finding, Severity
+from xentpm_lib.verifier.records import ReferenceValues
+from xentpm_lib.verifier.reference.changes import Shown, changed_register, event_at
+from xentpm_lib.verifier.result import AttestationResult, State, Verdict
+
+__all__ = ["Known", "explain"]
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds
+_ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+_HEADLINES = {
+    State.TRUSTED: "{} is trusted.",
+    State.UNTRUSTED_MEASUREMENT: "{} is not trusted: what it booted is not what was approved.",
+    State.UNTRUSTED_KEY: "{} is not trusted: a key or a signature is not the one that it was enrolled with.",
+    State.UNTRUSTED_EVIDENCE: "{} is not trusted: what it sent does not hold.",
+    State.UNREACHABLE: "Nothing is known about {} now: no evidence could be collected. That is no sign of"
+    " tampering, and none of the opposite.",
+    State.STALE: "{} counts as not trusted: its last result has expired, and no newer one was made.",
+    State.NOT_ENROLLED: "{} is not enrolled.",
+    State.PENDING_APPROVAL: "{} waits for approval: nobody has said yet what it has to show.",
+}
+_STALE_ADVICE = "See whether `xentpm-attest watch` runs; look at the host now: xentpm-attest attest HOST."
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What there is beside the result.
+
+    shown: the evidence of the result; None where there is none. references: those of the host.
+    logs: SHA-256, hex, to the firmware event logs that the references name.
+    history: earlier results of the host, in any order; the explained one may be among them.
+    """
+
+    shown: Shown | None = None
+    references: Sequence[ReferenceValues] = ()
+    logs: Mapping[str, bytes] = field(default_factory=dict)
+    history: Sequence[AttestationResult] = ()
+
+    @classmethod
+    def of_stored(
+        cls,
+        evidence: QuoteEvidence | None,
+        references: Sequence[ReferenceValues] = (),
+        logs: Mapping[str, bytes] | None = None,
+        history: Sequence[AttestationResult] = (),
+    ) -> Known:
+        """The same with evidence out of the store, of a result that has a ``clock``: of a quote that held."""
+        return cls(None if evidence is None else _Stored(evidence), references, logs or {}, history)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    evidence: QuoteEvidence
+
+    @property
+    def pcrs(self) -> PcrValues:
+        return self.evidence.untrusted_pcrs
+
+    @property
+    def event_log(self) -> bytes | None:
+        return self.evidence.untrusted_event_log
+
+    @property
+    def boot_log(self) -> tuple[BootEvent, ...] | None:
+        return self.evidence.untrusted_boot_log
+
+
+def explain(
+    result: AttestationResult, now: float, known: Known | None = None, state: State | None = None
+) -> Explanation:
+    """The result in plain words. state: what the host is now; the result's own, or STALE, unless given."""
+    known = known or Known()
+    if state is None:
+        state = result.state if now < result.expires_at else State.STALE
+    shown = known.shown if result.clock is not None else None
+    run = _history(result, known)
+    ordered = sorted(result.findings, key=lambda one: _ORDER[one.severity])
+    paragraphs = [_explained(one, run, shown, known) for one in ordered]
+    name = printable(result.host_name) or result.host_id
+    return Explanation(
+        host_id=result.host_id,
+        host_name=name,
+        state=state,
+        headline=_HEADLINES[state].format(name),
+        facts=tuple(_facts(result, run, now)),
+        paragraphs=tuple(paragraphs),
+        advice=tuple(_advice(ordered, state)),
+    )
+
+
+def _history(result: AttestationResult, known: Known) -> list[AttestationResult]:
+    """The result and the earlier ones of the host, newest first, each once."""
+    earlier = {
+        one.appraised_at: one
+        for one in known.history
+        if one.host_id == result.host_id and one.appraised_at < result.appraised_at
+    }
+    return [result, *(earlier[at] for at in sorted(earlier, reverse=True))]
+
+
+def _facts(
+    result: AttestationResult, run: Sequence[AttestationResult], now: float
+) -> Iterable[tuple[str, str]]:
+    since = next((newer for newer, older in zip(run, run[1:]) if older.state is not result.state), run[-1])
+    yield "since", _when(since.appraised_at, now)
+    yield "looked at", _when(result.appraised_at, now)
+    if result.verdict is Verdict.TRUSTED:
+        yield "until", _when(result.expires_at, now)
+    else:
+        last = next((one for one in run if one.verdict is Verdict.TRUSTED), None)
+        yield "last trusted", "never, as far as is known" if last is None else _when(last.appraised_at, now)
+    yield "policy", printable(result.policy.name)
+    trusted = result.verdict is Verdict.TRUSTED
+    labels = [printable(one.label) for one in result.references if one.matched or not trusted]
+    if labels:
+        yield "matches" if trusted else "compared with", ", ".join(labels)
+    if result.ek_trust:
+        yield "TPM known by", result.ek_trust.replace("_", " ")
+
+
+def _explained(
+    found: Finding, run: Sequence[AttestationResult], shown: Shown | None, known: Known
+) -> Paragraph:
+    about = " ".join(part for part in (found.component, f"({found.where})" if found.where else "") if part)
+    what, notes = printable(about), list[str]()
+    if found.code == "PCR_CHANGED":
+        notes, narrowed = changed_register(found, shown, known.references, known.logs)
+        what = f"{narrowed or printable(found.component)} ({found.where})"
+    elif shown is not None and event_at(found.where, shown):
+        notes = ["the event: " + event_at(found.where, shown)]
+    facts = (
+        ("expected", found.expected),
+        ("seen", found.actual),
+        ("detail", found.detail),
+        ("since", _since(found, run)),
+    )
+    title = found.kind.title + (f": {what}" if what else "")
+    told = tuple((name, printable(value)) for name, value in facts if value)
+    return Paragraph(found.code, found.severity, title, told, tuple(notes))
+
+
+def _since(found: Finding, run: Sequence[AttestationResult]) -> str:
+    """When the finding was made first without a break; whether the host was started anew then."""
+    if not found.failed or found.kind.category is Category.COLLECTION:
+        return ""
+    first = run[0]
+    for one in run[1:]:
+        if not any(_same(found, other) for other in one.findings):
+            break
+        first = one
+    started = any(one.code == "HOST_REBOOTED" for one in first.findings)
+    return _time(first.appraised_at) + (", when the host was started anew" if started else "")
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    return (one.code, one.where, one.severity) == (other.code, other.where, other.severity)
+
+
+def _advice(ordered: Iterable[Finding], state: State) -> Iterable[str]:
+    sentences = [_STALE_ADVICE] if state is State.STALE else []
+    sentences += [one.kind.advice for one in ordered if one.severity is not Severity.INFO and one.kind.advice]
+    return dict.fromkeys(sentences)
+
+
+def _when(at: float, now: float) -> str:
+    """``2026-11-23 18:48:10 UTC``, and how far that is away."""
+    seconds = abs(now - at)
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
+    distance = f"{int(seconds // size)} {unit}"
+    return f"{_time(at)} ({distance} ago)" if at <= now else f"{_time(at)} (in {distance})"
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -1,0 +1,141 @@
+"""What changed behind a PCR value, in words: from the logs, where they lead to the values, and only then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from xentpm_lib.errors import FormatError
+from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.event_log import parse_event_log
+from xentpm_lib.evidence.pcr import PcrValues
+from xentpm_lib.verifier.findings import Finding
+from xentpm_lib.verifier.records import ReferenceValues
+from xentpm_lib.verifier.reference.diff import EventChange, event_changes
+from xentpm_lib.verifier.reference.event_text import event_line
+from xentpm_lib.verifier.reference.measured import MeasuredEvent, Register, measurements
+
+__all__ = ["Shown", "changed_register", "event_at"]
+
+_MAX_CHANGES = 12  # events of a register that are listed
+_WHERE = re.compile(r"([a-z0-9_]+):([0-9]{1,2})")
+_EVENT = re.compile(r"event_log\[([0-9]{1,5})\]")
+_NO_LOG = (
+    "No log tells which part of it changed: most Xen hosts have none."
+    " Compare the host's files with those of a good host."
+)
+_FILES = (  # in the name of a file that a boot loader reads, and what it is then
+    ("grub.cfg", "boot configuration"),
+    ("initrd", "dom0 initrd"),
+    ("initramfs", "dom0 initrd"),
+    ("vmlinuz", "dom0 kernel"),
+    ("tboot", "tboot"),
+    ("xen", "Xen"),
+)
+_COMMANDS = (
+    ("kernel_cmdline:", "command line of Xen or tboot"),
+    ("module_cmdline:", "command line of a module: the dom0 kernel's, most likely"),
+    ("grub_cmd:", "boot configuration"),
+)
+_GRUB_COMMANDS, _GRUB_FILES = 8, 9
+
+
+class Shown(Protocol):
+    """What a host has shown: ``VerifiedEvidence`` is that."""
+
+    @property
+    def pcrs(self) -> PcrValues:
+        """The signed values."""
+
+    @property
+    def event_log(self) -> bytes | None:
+        """The firmware's log, not proven."""
+
+    @property
+    def boot_log(self) -> tuple[BootEvent, ...] | None:
+        """The computed log, not proven."""
+
+
+def changed_register(
+    found: Finding, shown: Shown | None, references: Sequence[ReferenceValues], logs: Mapping[str, bytes]
+) -> tuple[list[str], str]:
+    """What the logs tell of a PCR_CHANGED: sentences, and the component if they narrow it down, else "".
+
+    references: of the host. logs: SHA-256, hex, to the firmware event logs that they name.
+    """
+    match = _WHERE.fullmatch(found.where)
+    if match is None:
+        return [], ""
+    register = match.group(1), int(match.group(2))
+    reference = _compared(found, register, references)
+    if shown is None or reference is None:
+        return [_NO_LOG], ""
+    before = measurements(reference.pcrs, logs.get(reference.event_log), reference.boot_log)
+    after = measurements(shown.pcrs, shown.event_log, shown.boot_log)
+    if register not in before or register not in after:
+        return [_NO_LOG], ""
+    changes = event_changes(before[register], after[register])
+    notes = [_change(one) for one in changes[:_MAX_CHANGES]]
+    if len(changes) > _MAX_CHANGES:
+        notes.append(f"and {len(changes) - _MAX_CHANGES} more events")
+    return notes, _narrowed(register[1], changes)
+
+
+def _compared(
+    found: Finding, register: Register, references: Sequence[ReferenceValues]
+) -> ReferenceValues | None:
+    """The newest reference whose value is the expected one."""
+    bank, pcr = register
+    fitting = [one for one in references if one.pcrs.get(bank, {}).get(pcr, b"").hex() == found.expected]
+    return max(fitting, key=lambda one: (one.retired_at is None, one.created_at), default=None)
+
+
+def _change(change: EventChange) -> str:
+    a, b = change.a, change.b
+    if a is None and b is not None:
+        return f"new: {_event_words(b)}"
+    if b is None and a is not None:
+        return f"gone: {_event_words(a)}"
+    if a is None or b is None:
+        return ""
+    if a.text == b.text:
+        return f"changed: {a.text}: was {a.digest.hex()}, is {b.digest.hex()}"
+    return f"changed: {a.text}; now: {b.text}"
+
+
+def _event_words(event: MeasuredEvent) -> str:
+    return event.text if event.proven else f"{event.text}: {event.digest.hex()}"
+
+
+def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:
+    """What the changed files and commands are, where their names tell; empty where one does not.
+
+    The name is the one from the known-good boot, where there is one: the other is a claim of the host.
+    """
+    table = {_GRUB_COMMANDS: _COMMANDS, _GRUB_FILES: _FILES}.get(pcr)
+    if table is None or not changes:
+        return ""
+    names: list[str] = []
+    for event in (one.a or one.b for one in changes):
+        text = "" if event is None else event.text
+        word = text if pcr == _GRUB_COMMANDS else text.rpartition("/")[2]
+        name = next((name for part, name in table if part in word), "")
+        if not name:
+            return ""
+        if name not in names:
+            names.append(name)
+    return ", ".join(names)
+
+
+def event_at(where: str, shown: Shown) -> str:
+    """The event that a finding at ``event_log[N]`` is about, in words; empty for another place."""
+    match = _EVENT.fullmatch(where)
+    if match is None or shown.event_log is None:
+        return ""
+    try:
+        events = parse_event_log(shown.event_log).events
+    except FormatError:
+        return ""
+    number = int(match.group(1))
+    return f"PCR {events[number].pcr}, {event_line(events[number])}" if number < len(events) else ""
