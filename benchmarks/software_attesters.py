@@ -1,7 +1,7 @@
 """N hosts in one process: keys of `cryptography` instead of TPMs, real XAPI over TLS in front of them.
 
 Their evidence is what the plugin sends, signed anew for each nonce. All of a host follows from its number, so
-that the process that asks knows what to expect without being told. A pool has at most 64 hosts, as XenServer's.
+that the process that asks knows what to expect without being told. A pool has at most 64 hosts.
 
     python software_attesters.py --hosts 1000      prints one line of JSON when ready; ends with its stdin
 """
