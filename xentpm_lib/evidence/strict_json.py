@@ -65,6 +65,8 @@ def mapping(value: Any, where: str) -> Dict[str, Any]:
 def members(value: Any, where: str, names: Tuple[str, ...]) -> Dict[str, Any]:
     """``value`` itself. Raises: FormatError when it is no JSON object with exactly these members."""
     found = mapping(value, where)
+    if tuple(found) == names:
+        return found
     for name in found:
         if name not in names:
             raise FormatError("the member {} is unknown".format(ascii(name[:32])), where=where)

@@ -54,15 +54,15 @@ class Reader:
 
     def u16(self) -> int:
         """The next 2 bytes as an unsigned integer. Raises: FormatError when fewer are left."""
-        return self._integer(2)
+        return int.from_bytes(self.take(2), self._byte_order)
 
     def u32(self) -> int:
         """The next 4 bytes as an unsigned integer. Raises: FormatError when fewer are left."""
-        return self._integer(4)
+        return int.from_bytes(self.take(4), self._byte_order)
 
     def u64(self) -> int:
         """The next 8 bytes as an unsigned integer. Raises: FormatError when fewer are left."""
-        return self._integer(8)
+        return int.from_bytes(self.take(8), self._byte_order)
 
     def sized(self, limit: int, minimum: int = 0) -> bytes:
         """A buffer with a 16-bit size before it (TPM2B), of ``minimum`` to ``limit`` bytes.
@@ -80,10 +80,6 @@ class Reader:
         """Nothing may be left. Raises: FormatError on trailing bytes."""
         if self.remaining:
             raise self.error("{} trailing bytes".format(self.remaining), self.offset)
-
-    def _integer(self, size: int) -> int:
-        data = self.take(size)
-        return int.from_bytes(data, self._byte_order)
 
 
 def pack_u8(value: int) -> bytes:

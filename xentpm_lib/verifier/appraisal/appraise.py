@@ -96,11 +96,9 @@ def appraise(
         verified = _verified(text, case)
     except Refusal as refusal:
         case.findings.append(refusal.found)
-        verified = None
     except Exception as error:  # whatever was not foreseen must not leave a host trusted
         _log.exception("the appraisal of host %s failed", host.host_id)
         case.findings.append(_internal(error))
-        verified = None
     return _appraisal(case, verified, digest)
 
 

@@ -19,8 +19,10 @@ _LOCALITIES = (0, 3, 4)  # that the TPM may be started from, which register 0 st
 
 def is_extended(pcr: int, value: bytes) -> bool:
     """Whether something was measured into the register: it holds no value that it can start with."""
-    start = value[:-1].strip(b"\0") == b"" and value[-1] in (_LOCALITIES if pcr == 0 else (0,))
-    return not start and value != b"\xff" * len(value)
+    zeros, ones = bytes(len(value)), b"\xff" * len(value)
+    if pcr == 0 and value[:-1] == zeros[:-1] and value[-1] in _LOCALITIES:
+        return False
+    return value not in (zeros, ones)
 
 
 def measurement_findings(pcrs: PcrValues, policy: Policy) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ def conclude(
         host_id=host.host_id,
         host_name=host.name,
         pool_id=host.pool_id,
-        findings=tuple(_weighed(found, policy) for found in findings),
+        findings=tuple([_weighed(found, policy) for found in findings]),
         appraised_at=now,
         expires_at=now + policy.timing.lease,
         policy=policy.used,

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.verifier.appraisal.components import component
 from xentpm_lib.verifier.findings import Finding, finding
-from xentpm_lib.verifier.policy.model import Policy
+from xentpm_lib.verifier.policy.model import Policy, Register
 from xentpm_lib.verifier.records import HostRecord, ReferenceValues
 from xentpm_lib.verifier.result import ReferenceUsed
 
 __all__ = ["Comparison", "compare_references"]
-
-_Register = tuple[str, int]  # bank, PCR
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,8 @@ def compare_references(
     of_group.sort(key=_newest_first)
     of_host = [one for one in of_group if host.host_id in one.hosts]
     # 2. shared, 3. per host
-    shared = _compare(pcrs, of_group, _registers(policy, per_host=False), policy, "")
-    own = _compare(pcrs, of_host, _registers(policy, per_host=True), policy, " of the host itself")
+    shared = _compare(pcrs, of_group, policy.shared, policy, "")
+    own = _compare(pcrs, of_host, policy.per_host, policy, " of the host itself")
     matched = {id(one) for one in (shared.match, own.match) if one is not None}
     findings = shared.findings + own.findings
     # 4. nothing compared
@@ -65,7 +63,7 @@ class _Outcome:
 def _compare(
     pcrs: PcrValues,
     alternatives: Sequence[ReferenceValues],
-    registers: Sequence[_Register],
+    registers: Sequence[Register],
     policy: Policy,
     whose: str,
 ) -> _Outcome:
@@ -88,7 +86,7 @@ def _compare(
 def _changed(
     pcrs: PcrValues,
     nearest: ReferenceValues,
-    differing: Sequence[_Register],
+    differing: Sequence[Register],
     policy: Policy,
     alternatives: int,
 ) -> Iterator[Finding]:
@@ -104,12 +102,6 @@ def _changed(
             component=component(policy.boot, pcr),
             detail=detail,
         )
-
-
-def _registers(policy: Policy, per_host: bool) -> list[_Register]:
-    return [
-        (rules.bank, pcr) for rules in policy.banks for pcr in (rules.per_host if per_host else rules.shared)
-    ]
 
 
 def _applies(reference: ReferenceValues, host: HostRecord) -> bool:

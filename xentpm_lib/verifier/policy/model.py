@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from xentpm_lib.evidence.pcr import PcrSelection
+from xentpm_lib.evidence.pcr import PCR_COUNT, PcrSelection
 from xentpm_lib.verifier.findings import Severity
 from xentpm_lib.verifier.records import EkTrust
 from xentpm_lib.verifier.result import PolicyUsed
 
-__all__ = ["BankRules", "BootPath", "Policy", "Replay", "TagRule", "Timing"]
+__all__ = ["BankRules", "BootPath", "Policy", "Register", "Replay", "TagRule", "Timing"]
+
+Register = tuple[str, int]
+"""A bank and the number of a PCR in it."""
 
 
 class BootPath(str, Enum):
@@ -100,13 +103,21 @@ class Policy:
     keep_results_s: float
     text: str
     digest: str
+    selection: PcrSelection = field(init=False, repr=False, compare=False)
+    """What is asked for: all 24 registers of each bank."""
+    used: PolicyUsed = field(init=False, repr=False, compare=False)
+    """How a result names the policy."""
+    shared: tuple[Register, ...] = field(init=False, repr=False, compare=False)
+    """The ``shared`` registers of all banks."""
+    per_host: tuple[Register, ...] = field(init=False, repr=False, compare=False)
+    """The ``per_host`` registers of all banks."""
 
-    @property
-    def selection(self) -> PcrSelection:
-        """What is asked for: all 24 registers of each bank."""
-        return PcrSelection(tuple((rules.bank, tuple(range(24))) for rules in self.banks))
-
-    @property
-    def used(self) -> PolicyUsed:
-        """How a result names the policy."""
-        return PolicyUsed(self.name, self.digest)
+    def __post_init__(self) -> None:
+        """Compute once what every appraisal needs."""
+        every = tuple((rules.bank, tuple(range(PCR_COUNT))) for rules in self.banks)
+        object.__setattr__(self, "selection", PcrSelection(every))
+        object.__setattr__(self, "used", PolicyUsed(self.name, self.digest))
+        shared = tuple((rules.bank, pcr) for rules in self.banks for pcr in rules.shared)
+        object.__setattr__(self, "shared", shared)
+        per_host = tuple((rules.bank, pcr) for rules in self.banks for pcr in rules.per_host)
+        object.__setattr__(self, "per_host", per_host)
