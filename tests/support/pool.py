@@ -34,6 +34,7 @@ _LIMIT_S = 60
 class SimHost(NamedTuple):
     """A host as ``up --json`` tells of it. ``dir``: ``dir/root`` is its ``/``, ``dir/tpm`` its TPM."""
 
+    url: str
     uuid: str
     ref: str
     name: str
@@ -42,7 +43,11 @@ class SimHost(NamedTuple):
 
 
 class SimPool:
-    """A pool that runs. ``certificate``: PEM file to trust its master by."""
+    """A pool that runs.
+
+    url: of the first host, the master. certificate: PEM file with that host's certificate.
+    certificates: those of all hosts; each answers at an address of its own, ``host.url``.
+    """
 
     def __init__(self, process: "subprocess.Popen[str]", ready: Dict[str, Any], env: Dict[str, str]) -> None:
         self.process = process
@@ -52,6 +57,7 @@ class SimPool:
         self.username: str = ready["username"]
         self.password: str = ready["password"]
         self.certificate = Path(ready["certificate"])
+        self.certificates = Path(ready["certificates"])
         fields = SimHost._fields
         self.hosts: List[SimHost] = [
             SimHost(**{**{name: host[name] for name in fields}, "dir": Path(host["dir"])})
@@ -136,7 +142,7 @@ class SimPool:
 
     @contextmanager
     def _api(self) -> Iterator[Any]:
-        session = self.session(self.ready.get("control", self.url))
+        session = self.session(self.ready["control"])
         try:
             yield session.xenapi
         finally:

@@ -54,6 +54,7 @@ class SimulatorDirectory:
         self.database = path / "database.json"
         self.certificate = path / "server.pem"
         self.key = path / "server.key"
+        self.certificates = path / "pool.pem"
         self.ca = path / "ca"
         self.log = path / "simulator.log"
         self.running = path / "running.json"

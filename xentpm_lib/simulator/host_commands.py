@@ -29,6 +29,9 @@ POWER_COMMANDS = {
     "replace-tpm": PowerCommand(
         "simulator.host_replace_tpm", "has another TPM", "put a new TPM in, with other keys"
     ),
+    "promote": PowerCommand(
+        "simulator.host_promote", "is the pool's master", "make a host the master, as when the old one died"
+    ),
 }
 
 

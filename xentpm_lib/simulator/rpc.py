@@ -10,21 +10,31 @@ Spec: https://xapi-project.github.io/new-docs/xen-api/wire-protocol/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.simulator.xapi.errors import XapiError
-from xentpm_lib.simulator.xapi.service import Xapi
 from xentpm_lib.simulator.xml_values import Value, XmlError, dump_response, parse_call
 
-__all__ = ["FRONT_ENDS", "FrontEnd", "json_rpc", "xml_rpc"]
+__all__ = ["FRONT_ENDS", "Api", "FrontEnd", "json_rpc", "xml_rpc"]
 
 _JSON_ERROR_CODE = 1
 
 
-def xml_rpc(xapi: Xapi, body: bytes) -> bytes:
+class Api(Protocol):
+    """What is behind an address. ``live``: whether it answers; else connections are closed without a word."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it answers now."""
+
+    def call(self, name: str, params: Sequence[Value]) -> Value:
+        """Carry out one call. Raises: XapiError."""
+
+
+def xml_rpc(xapi: Api, body: bytes) -> bytes:
     """Answer an XML-RPC call. Raises: FormatError when the body is none."""
     try:
         name, params = parse_call(body)
@@ -40,7 +50,7 @@ def _xml_success(value: Value) -> bytes:
     return dump_response({"Status": "Success", "Value": value})
 
 
-def json_rpc(xapi: Xapi, body: bytes) -> bytes:
+def json_rpc(xapi: Api, body: bytes) -> bytes:
     """Answer a JSON-RPC 2.0 call. Raises: FormatError when the body is none."""
     call_id, name, params = _json_call(body)
     answer: dict[str, Any] = {"jsonrpc": "2.0"}
@@ -86,7 +96,7 @@ class FrontEnd:
     """One language, with the content type of its answers."""
 
     content_type: str
-    answer: Callable[[Xapi, bytes], bytes]
+    answer: Callable[[Api, bytes], bytes]
 
 
 _XML = FrontEnd("text/xml", xml_rpc)

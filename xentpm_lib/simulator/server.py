@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import selectors
 import socket
 import ssl
 import threading
@@ -11,8 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from xentpm_lib.errors import FormatError, UsageError
-from xentpm_lib.simulator.rpc import FRONT_ENDS
-from xentpm_lib.simulator.xapi.service import Xapi
+from xentpm_lib.simulator.rpc import FRONT_ENDS, Api
 
 __all__ = ["ADDRESS", "IDLE_TIMEOUT_S", "MAX_BODY_BYTES", "MAX_CONNECTIONS", "Endpoint"]
 
@@ -38,7 +39,7 @@ class _Refused(Exception):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads requests and writes answers; every path ends with an answer."""
+    """Reads requests and writes answers; every path ends with an answer, unless the host is off."""
 
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -52,9 +53,12 @@ class _Handler(BaseHTTPRequestHandler):
             front_end = FRONT_ENDS.get(self.path.partition("?")[0])
             if front_end is None:
                 raise _Refused(404, "no such path: wanted /, /RPC2 or /jsonrpc")
-            xapi = self.server.xapi
+            xapi, body = self.server.xapi, self._body()
             assert xapi is not None
-            self._send(200, front_end.content_type, front_end.answer(xapi, self._body()))
+            if not xapi.live:
+                self.close_connection = True
+                return  # the host is off: not a word
+            self._send(200, front_end.content_type, front_end.answer(xapi, body))
         except _Refused as refusal:
             self._refuse(refusal.status, refusal.reason)
         except FormatError as error:
@@ -104,21 +108,26 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> None:
-        self.xapi: Xapi | None = None  # from the start on
+    timeout = 0  # of handle_request, which is called when there is one
+
+    def __init__(self, address: str, port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> None:
+        self.xapi: Api | None = None  # from the start on
         self.idle_timeout_s = idle_timeout_s
         self._tls = tls
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__((ADDRESS, port), _Handler)
+        super().__init__((address, port), _Handler)
 
     def server_bind(self) -> None:
         """As the base class, without its look-up of the host's name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = ADDRESS, self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        if self.xapi is None or not self.xapi.live:
+            self.shutdown_request(request)
+            return
         if not self._places.acquire(blocking=False):
             _LOG.warning("more than %d connections: one refused", MAX_CONNECTIONS)
             self.shutdown_request(request)
@@ -143,11 +152,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class Endpoint:
-    """The servers of one pool: HTTPS where there is a TLS context, plain HTTP where asked for.
+    """The servers at one address: HTTPS where there is a TLS context, plain HTTP where asked for.
 
     The ports are taken at once; callers wait until ``start``.
     port: of the URL that is given out, 0 for a free one; with plain HTTP that is the plain one's.
-    Raises: UsageError when the port cannot be had.
+    tls_port: the other one's, then; 0 for a free one.
+    Raises: UsageError when a port cannot be had.
     """
 
     def __init__(
@@ -156,40 +166,60 @@ class Endpoint:
         plain: bool = False,
         port: int = 0,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        address: str = ADDRESS,
+        tls_port: int = 0,
     ) -> None:
         self._servers: list[tuple[str, _Server]] = []
         if plain:
-            self._servers.append(("http", _listen(port, None, idle_timeout_s)))
+            self._servers.append(("http", _listen(address, port, None, idle_timeout_s)))
         if tls is not None:
-            self._servers.append(("https", _listen(0 if plain else port, tls, idle_timeout_s)))
-        self._threads = [
-            threading.Thread(target=server.serve_forever, args=(0.1,), name=scheme, daemon=True)
-            for scheme, server in self._servers
-        ]
+            tls_port = tls_port if plain else port
+            self._servers.append(("https", _listen(address, tls_port, tls, idle_timeout_s)))
+        self._pipe = os.pipe()  # wakes the thread for its end
+        self._thread = threading.Thread(target=self._serve, name=f"endpoint {address}", daemon=True)
 
     @property
     def urls(self) -> list[str]:
         """The addresses; the first is the one to give out."""
-        return [f"{scheme}://{ADDRESS}:{server.server_port}" for scheme, server in self._servers]
+        return [f"{scheme}://{server.server_name}:{server.server_port}" for scheme, server in self._servers]
 
-    def start(self, xapi: Xapi) -> None:
+    @property
+    def ports(self) -> list[int]:
+        """The ports, in the order of ``urls``."""
+        return [server.server_port for _scheme, server in self._servers]
+
+    def start(self, xapi: Api) -> None:
         """Serve this API until ``stop``."""
         for _scheme, server in self._servers:
             server.xapi = xapi
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections. Those that are open end with the process."""
-        for thread, (_scheme, server) in zip(self._threads, self._servers, strict=True):
-            if thread.is_alive():
-                server.shutdown()
+        """Take no more connections. Those that are open end with the process. May be called twice."""
+        if self._thread.is_alive():
+            os.write(self._pipe[1], b".")
+            self._thread.join()
+            for end in self._pipe:
+                os.close(end)
+        for _scheme, server in self._servers:
             server.server_close()
 
+    def _serve(self) -> None:
+        """One thread for all servers; each connection has another."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe[0], selectors.EVENT_READ)
+            for _scheme, server in self._servers:
+                selector.register(server, selectors.EVENT_READ, server)
+            while True:
+                for key, _events in selector.select():
+                    if key.data is None:
+                        return
+                    key.data.handle_request()
 
-def _listen(port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> _Server:
+
+def _listen(address: str, port: int, tls: ssl.SSLContext | None, idle_timeout_s: float) -> _Server:
     try:
-        return _Server(port, tls, idle_timeout_s)
+        return _Server(address, port, tls, idle_timeout_s)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {port} is in use", "leave out --port to get a free one") from error

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from xentpm_lib.errors import UsageError, XenTpmError
 from xentpm_lib.simulator import registry
-from xentpm_lib.simulator.certificates import make_certificate, server_context
+from xentpm_lib.simulator.addresses import Addresses, address_of
 from xentpm_lib.simulator.directory import Access, Lock, Settings, SimulatorDirectory
 from xentpm_lib.simulator.ending import Ended, Ending
 from xentpm_lib.simulator.fleet import Check, Factory, power_on_all, prepare, settle
 from xentpm_lib.simulator.invocation import command
 from xentpm_lib.simulator.os_errors import reason_of
-from xentpm_lib.simulator.server import Endpoint
 from xentpm_lib.simulator.watchdog import Watchdog
 from xentpm_lib.simulator.xapi.hosts import Host
 from xentpm_lib.simulator.xapi.machine import Machine
@@ -48,15 +47,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool that answers."""
+    """A pool that answers. access: by its master. control: how ``xentpm-sim`` reaches it."""
 
     access: Access
+    control: Access
+    certificates: Path
     hosts: list[Host]
+    addresses: Addresses
 
     def as_json(self) -> str:
         """The line for programs."""
         hosts = [
             {
+                "url": self.addresses.url(host),
                 "uuid": host.machine.uuid,
                 "ref": host.ref,
                 "name": host.machine.name,
@@ -72,6 +75,8 @@ class Pool:
                 "username": access.username,
                 "password": access.password,
                 "certificate": access.certificate,
+                "certificates": str(self.certificates),
+                "control": self.control.url,
                 "hosts": hosts,
             }
         )
@@ -109,17 +114,15 @@ def running_pool(options: Options, factory: Factory, check: Check) -> Iterator[P
         watchdog = Watchdog()
         stack.callback(watchdog.close)  # the last thing to happen
         directory = _open_directory(options, watchdog, stack)
-        endpoint = _endpoint(directory, options)
-        stack.callback(endpoint.stop)  # where the start fails
+        addresses = Addresses(directory, options.plain_http, options.port)
+        stack.callback(addresses.stop)  # where the start fails
         check()
         settings, machines = _machines(directory, options, factory, stack, check)
-        hosts, xapi = _service(directory, settings, machines, watchdog)
+        hosts, xapi = _service(directory, settings, machines, watchdog, addresses)
         check()
-        endpoint.start(xapi)
-        stack.callback(endpoint.stop)  # before the machines are switched off
-        access = Access(endpoint.urls[0], settings.username, settings.password, str(directory.certificate))
-        _publish(directory, access, stack)
-        yield Pool(access, hosts)
+        stack.callback(addresses.stop)  # before the machines are switched off
+        addresses.start(xapi, hosts)
+        yield _published(directory, settings, addresses, xapi, stack)
 
 
 def _open_directory(options: Options, watchdog: Watchdog, stack: ExitStack) -> SimulatorDirectory:
@@ -141,13 +144,6 @@ def _private_directory(watchdog: Watchdog) -> Path:
     except OSError as error:
         hint = "set TMPDIR to a directory that you can write to, or name one with --dir"
         raise UsageError(f"no place for the hosts: {reason_of(error)}", hint) from error
-
-
-def _endpoint(directory: SimulatorDirectory, options: Options) -> Endpoint:
-    """The endpoint with its ports: first of all, for a port can be in use, and TPMs take time."""
-    make_certificate(directory.certificate, directory.key, "xentpm-sim")
-    tls = server_context(directory.certificate, directory.key)
-    return Endpoint(tls, options.plain_http, options.port)
 
 
 @contextmanager
@@ -183,28 +179,33 @@ def _machines(
 
 
 def _service(
-    directory: SimulatorDirectory, settings: Settings, machines: list[Machine], watchdog: Watchdog
+    directory: SimulatorDirectory,
+    settings: Settings,
+    machines: list[Machine],
+    watchdog: Watchdog,
+    addresses: Addresses,
 ) -> tuple[list[Host], Xapi]:
     store = Store(directory.database)
     hosts = []
     for number, machine in enumerate(machines, 1):
-        certificate = _host_certificate(directory, machine, number)
-        hosts.append(Host(machine, f"127.0.0.{number}", certificate, store.host(machine.uuid)))
+        certificate = addresses.certificate(machine, number)
+        hosts.append(Host(machine, address_of(number), certificate, store.host(machine.uuid)))
     store.save()
     for warning in filter(None, (host.boot_warning() for host in hosts)):
         _report(f"warning: {warning}")
     return hosts, Xapi(hosts, store, settings.username, settings.password, watch=watchdog)
 
 
-def _host_certificate(directory: SimulatorDirectory, machine: Machine, number: int) -> str:
-    """Each host has a certificate; the master's is the endpoint's."""
-    if number == 1:
-        return directory.certificate.read_text()
-    folder = directory.path / "certificates"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stem = folder / machine.uuid
-    address = f"127.0.0.{number}"
-    return make_certificate(stem.with_suffix(".pem"), stem.with_suffix(".key"), machine.name, address)
+def _published(
+    directory: SimulatorDirectory, settings: Settings, addresses: Addresses, xapi: Xapi, stack: ExitStack
+) -> Pool:
+    """The pool, that other terminals find now."""
+    hosts, user = xapi.hosts, (settings.username, settings.password)
+    trusted = directory.certificate if hosts.master is hosts.all()[0] else directory.certificates
+    access = Access(addresses.url(hosts.master), *user, str(trusted))
+    control = Access(addresses.control, *user, str(directory.certificate))
+    _publish(directory, control, stack)
+    return Pool(access, control, directory.certificates, hosts.all(), addresses)
 
 
 def _publish(directory: SimulatorDirectory, access: Access, stack: ExitStack) -> None:

@@ -113,9 +113,8 @@ def test_another_tpm_has_other_keys(pool: Pool) -> None:
 
 def test_a_host_that_is_off(pool: Pool) -> None:
     pool.sim("host", "power-off", "host1")
-    with pytest.raises(XenAPI.Failure) as caught:
+    with pytest.raises(OSError):  # it is the master, so nobody answers
         pool.call("tpm_get_status")
-    assert caught.value.details == ["HOST_OFFLINE", pool.hosts[0]["ref"]]
     pool.sim("host", "power-on", "host1")
     assert json.loads(pool.call("tpm_get_status"))["version"] == 1
 

@@ -314,6 +314,7 @@ def test_hardware(call: Call, hosts: list[str], machines: list[FakeMachine]) -> 
         "tcti": machines[0].tcti,
         "live": True,
         "enabled": True,
+        "master": True,
     }
     assert call("simulator.host_components", hosts[0]) == ["initrd", "kernel"]
     call("simulator.host_edit", hosts[0], "initrd")

@@ -25,13 +25,14 @@ def hardware_methods(hosts: Hosts) -> list[Method]:
         return lambda call: _told(operation, hosts.get(call.args[0]), call)
 
     return [
-        Method("simulator.get_hosts", lambda call: [_description(item) for item in hosts.all()]),
+        Method("simulator.get_hosts", lambda call: [_description(hosts, item) for item in hosts.all()]),
         Method("simulator.host_components", on(_components), host),
         Method("simulator.host_edit", on(_edit), (*host, *change)),
         Method("simulator.host_reboot", on(_power(_reboot)), host),
         Method("simulator.host_power_on", on(_power(_power_on)), host),
         Method("simulator.host_power_off", on(_power(_power_off)), host),
         Method("simulator.host_replace_tpm", on(_power(_replace_tpm)), host),
+        Method("simulator.host_promote", on(_power(hosts.promote)), host),
     ]
 
 
@@ -43,7 +44,7 @@ def _told(operation: Callable[[Host, Call], Value], host: Host, call: Call) -> V
         raise XapiError(SIMULATOR_ERROR, error.message, error.hint) from error
 
 
-def _description(host: Host) -> Value:
+def _description(hosts: Hosts, host: Host) -> Value:
     machine = host.machine
     return {
         "uuid": machine.uuid,
@@ -53,6 +54,7 @@ def _description(host: Host) -> Value:
         "tcti": machine.tcti,
         "live": host.live,
         "enabled": host.enabled,
+        "master": host is hosts.master,
     }
 
 

@@ -95,17 +95,34 @@ class Host:
 
 
 class Hosts:
-    """All hosts of the pool, the master first."""
+    """All hosts of the pool. The master is the first one until another is promoted."""
 
     def __init__(self, hosts: Sequence[Host], store: Store, watch: ProcessWatch) -> None:
         self._hosts = {host.ref: host for host in hosts}
         self._store = store
         self._watch = watch
+        self._told: list[Callable[[], None]] = []
 
     @property
     def master(self) -> Host:
-        """The pool's master: the first host."""
-        return next(iter(self._hosts.values()))
+        """The pool's master."""
+        hosts, chosen = self.all(), self._store.state.master
+        return next((host for host in hosts if host.machine.uuid == chosen), hosts[0])
+
+    def on_new_master(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called whenever another host becomes the master."""
+        self._told.append(tell)
+
+    def promote(self, host: Host) -> None:
+        """Make a host the master, whether the old one lives or not. Raises: XapiError HOST_OFFLINE."""
+        host.require_live()
+        if host is self.master:
+            return
+        with self._store.lock:
+            self._store.state.master = host.machine.uuid
+            self._store.save()
+        for tell in self._told:
+            tell()
 
     def get(self, ref: str) -> Host:
         """The host of a reference. Raises: XapiError HANDLE_INVALID."""
@@ -115,7 +132,7 @@ class Hosts:
             raise XapiError("HANDLE_INVALID", "host", ref) from error
 
     def all(self) -> list[Host]:
-        """The hosts, the master first."""
+        """The hosts, in the order in which they were made."""
         return list(self._hosts.values())
 
     def methods(self) -> list[Method]:

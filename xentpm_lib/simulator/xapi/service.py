@@ -27,7 +27,7 @@ _ASYNC = "Async."
 
 
 class Xapi:
-    """The endpoint without its transport. The first host is the master. Safe to call from any thread."""
+    """The endpoint without its transport. Safe to call from any thread."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Xapi:
         watch: ProcessWatch = NO_WATCH,
     ) -> None:
         self.hosts = Hosts(hosts, store, watch)
+        self.hosts.on_new_master(lambda: self._sessions.close_all())
         self._pool_uuid = store.state.pool_uuid
         self._sessions = Sessions(username, password, self._master_ref)
         self._tasks = Tasks(self._master_ref, _guarded)
@@ -53,6 +54,11 @@ class Xapi:
                 *hardware_methods(self.hosts),
             ]
         }
+
+    @property
+    def live(self) -> bool:
+        """The pool as such never dies; see ``Member`` for its hosts."""
+        return True
 
     @property
     def method_names(self) -> list[str]:

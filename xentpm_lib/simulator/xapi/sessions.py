@@ -35,6 +35,11 @@ class Sessions:
                 raise XapiError("SESSION_INVALID", ref)
             self._open.move_to_end(ref)
 
+    def close_all(self) -> None:
+        """End every session, as when another host becomes the master."""
+        with self._lock:
+            self._open.clear()
+
     def methods(self) -> list[Method]:
         """The methods of the class session."""
         credentials = (string("uname"), string("pwd"), string("version", ""), string("originator", ""))

@@ -40,11 +40,12 @@ class StoredMessage:
 
 @dataclass
 class PoolState:
-    """The whole database."""
+    """The whole database. master: uuid of the host that was promoted; empty before."""
 
     pool_uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
     hosts: dict[str, HostState] = field(default_factory=dict)
     messages: list[StoredMessage] = field(default_factory=list)
+    master: str = ""
 
 
 class Store:
@@ -73,6 +74,7 @@ def _load(path: Path) -> PoolState:
             pool_uuid=str(document["pool_uuid"]),
             hosts={key: HostState(**value) for key, value in document["hosts"].items()},
             messages=[StoredMessage(**message) for message in document["messages"]],
+            master=str(document.get("master", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
