@@ -56,6 +56,8 @@ class Registry:
         self._policy_texts: dict[str, str] = {}
         self._policies: dict[str, Policy] = {}
         self._references: dict[str, ReferenceValues] = {}
+        self._places: dict[str, int] = {}  # of reference values, in the order in which they were added
+        self._assigned: dict[tuple[str, str], frozenset[str]] = {}  # to a host or group: active ones
         self._states: dict[str, StateChange] = {}
 
     @classmethod
@@ -176,11 +178,10 @@ class Registry:
 
     def references_for(self, host: HostRecord) -> tuple[ReferenceValues, ...]:
         """What counts for the host: active, and assigned to it or to its group; oldest first."""
-        return tuple(
-            one
-            for one in self.references()
-            if one.retired_at is None and (host.host_id in one.hosts or host.group in one.groups)
-        )
+        nothing: frozenset[str] = frozenset()
+        found = self._assigned.get(("host", host.host_id), nothing)
+        found |= self._assigned.get(("group", host.group), nothing)
+        return tuple(self._references[one] for one in sorted(found, key=self._places.__getitem__))
 
     def state(self, host_id: str) -> StateChange | None:
         """The host's last change of state; None when there never was one."""
@@ -212,7 +213,7 @@ class Registry:
         self._states.pop(host_id, None)
         for one in self.references():
             if host_id in one.hosts:
-                self._references[one.reference_id] = replace(one, hosts=one.hosts - {host_id})
+                self._set_reference(replace(one, hosts=one.hosts - {host_id}))
 
     def _change_host(self, entry: LedgerEntry) -> None:
         changes: dict[str, Any]
@@ -229,7 +230,7 @@ class Registry:
     def _apply_reference(self, entry: LedgerEntry) -> None:
         subject, body = entry.subject, entry.body
         if entry.kind == "reference_added":
-            self._references[subject] = bodies.read_reference(subject, body)
+            self._set_reference(bodies.read_reference(subject, body))
             return
         one = self._references.get(subject)
         if entry.kind == "reference_retired":
@@ -239,7 +240,26 @@ class Registry:
         else:
             raise ValueError("the kind is unknown")
         if changed is not None:
-            self._references[subject] = changed
+            self._set_reference(changed)
+
+    def _set_reference(self, one: ReferenceValues) -> None:
+        """Keep reference values, instead of what there was of them, where ``references_for`` finds them."""
+        number = one.reference_id
+        before = self._references.get(number)
+        self._references[number] = one
+        self._places.setdefault(number, len(self._places))
+        old, new = _targets(before), _targets(one)
+        for target in old - new:
+            self._assigned[target] -= {number}
+        for target in new - old:
+            self._assigned[target] = self._assigned.get(target, frozenset()) | {number}
+
+
+def _targets(one: ReferenceValues | None) -> set[tuple[str, str]]:
+    """The hosts and groups for which reference values count."""
+    if one is None or one.retired_at is not None:
+        return set()
+    return {("host", host) for host in one.hosts} | {("group", group) for group in one.groups}
 
 
 def _assign(one: ReferenceValues, entry: LedgerEntry) -> ReferenceValues:
