@@ -11,7 +11,7 @@ from xentpm_lib.evidence.encoding import encode_base64
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import VerifiedEvidence, appraise, unappraised
 from xentpm_lib.verifier.challenge import ChallengeBook, ChallengeError
-from xentpm_lib.verifier.enrolment.enrol import identity_findings
+from xentpm_lib.verifier.enrolment.identity import identity_findings
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.findings import Category, Finding, finding
 from xentpm_lib.verifier.policy.model import Policy, Replay
@@ -117,7 +117,7 @@ def _identity(client: PoolClient, subject: Subject, result: AttestationResult) -
     if not key_in_doubt and not _restarted(subject.previous, result.clock):
         return ()
     try:
-        found = identity_findings(client, subject.host)
+        found = identity_findings(client, subject.host, timeout=subject.policy.timing.call_timeout)
     except CollectionError as error:
         if key_in_doubt:
             _LOG.info("host %s: its identity cannot be read: %s", subject.host.host_id, error)

@@ -24,7 +24,7 @@ class Limits:
     """per_pool: hosts of one pool at once. extra: of all pools, beside the first of each."""
 
     per_pool: int = 4
-    extra: int = 256
+    extra: int = 64
 
 
 DEFAULT_LIMITS = Limits()

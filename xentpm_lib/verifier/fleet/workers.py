@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 __all__ = ["IDLE_S", "Workers"]
 
-IDLE_S = 20.0
+IDLE_S = 10.0
 """A thread that had no job for this long ends."""
 
 _LOG = logging.getLogger(__name__)
