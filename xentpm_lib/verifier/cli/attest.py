@@ -1,0 +1,97 @@
+"""``attest``: ask hosts now; ``watch``: ask them for ever."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from xentpm_lib.verifier.cli.grammar import Commands, add_command
+from xentpm_lib.verifier.cli.output import Output
+from xentpm_lib.verifier.cli.states_text import exit_status, reason
+from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.cli.targets import add_host_choice
+from xentpm_lib.verifier.fleet.watch import watch
+from xentpm_lib.verifier.operations import attesting, choice
+from xentpm_lib.verifier.result import AttestationResult, State
+from xentpm_lib.verifier.result_json import result_to_object
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    attest = add_command(
+        commands,
+        "attest",
+        _attest,
+        "ask hosts for evidence now and judge it",
+        "xentpm-attest attest\nxentpm-attest attest host1 host2 --json",
+        "Without names all hosts are asked. Exit status 3 if one is not trusted: its evidence is bad, or"
+        " there is none."
+        " The results are kept, and changes are told to the channels.",
+    )
+    add_host_choice(attest)
+    watching = add_command(
+        commands,
+        "watch",
+        _watch,
+        "attest all hosts again and again, until stopped",
+        "xentpm-attest watch",
+        "Each host's policy says how often. It tells of every change of state, and takes up by itself what"
+        " other"
+        " commands change: new hosts, baselines, policies. Ctrl-C or SIGTERM ends it. One runs for each"
+        " store.",
+    )
+    watching.add_argument("--quiet", action="store_true", help="log warnings and errors only")
+
+
+def _attest(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        hosts = choice.chosen_hosts(station, arguments.hosts, arguments.group, arguments.pool)
+        with out.progress("asking hosts", len(hosts)) as progress:
+            done = attesting.attest(station, hosts, lambda result: progress.advance(result.host_name))
+        pools = {host.host_id: station.registry.pool(host.pool_id).name for host in hosts}
+    if out.as_json:
+        out.document([result_to_object(result) for result in done.results])
+    else:
+        out.table(
+            ["HOST", "POOL", "STATE", "WHY"],
+            [
+                [one.host_name, pools[one.host_id], one.state.value, reason(one.state, one)]
+                for one in done.results
+            ],
+        )
+        _tell_next(done.results, out)
+    for problem in done.problems:
+        out.note(problem)
+    return exit_status(result.state for result in done.results)
+
+
+def _tell_next(results: list[AttestationResult], out: Output) -> None:
+    bad = [result for result in results if result.state is not State.TRUSTED]
+    if not bad:
+        return
+    more = f" ({len(bad) - 1} more)" if len(bad) > 1 else ""
+    if all(result.state is State.PENDING_APPROVAL for result in bad):
+        out.note(
+            "Next: xentpm-attest baseline capture HOST… --label LABEL, for hosts that are known to be good"
+        )
+    else:
+        first = next(result for result in bad if result.state is not State.PENDING_APPROVAL)
+        out.note(f"Next: xentpm-attest explain {first.host_name}{more}")
+
+
+def _watch(arguments: argparse.Namespace, out: Output) -> int:
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s",
+        level=logging.WARNING if arguments.quiet else logging.INFO,
+        force=True,
+    )
+    with open_station(arguments) as station:
+        if not station.registry.hosts():
+            out.note("No host is enrolled yet; hosts that are enrolled from now on are watched.")
+        watch(
+            station,
+            stored=(lambda result, _change: out.line(result_to_object(result))) if out.as_json else None,
+        )
+    return 0

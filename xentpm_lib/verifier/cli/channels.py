@@ -1,0 +1,61 @@
+"""``channels``: who is told of changes, what is waiting, and a test."""
+
+from __future__ import annotations
+
+import argparse
+
+from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
+from xentpm_lib.verifier.cli.output import Output
+from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.cli.words import clock_time
+from xentpm_lib.verifier.operations import channels
+
+__all__ = ["add"]
+
+_ERROR = 1
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = add_group(
+        commands,
+        "channels",
+        "who is told of changes: state, test",
+        "xentpm-attest channels list\nxentpm-attest channels test tickets",
+    )
+    add_command(
+        group,
+        "list",
+        _list,
+        "list the channels and what waits to be delivered",
+        "xentpm-attest channels list",
+        "Channels are the [[notify]] tables of station.toml in the station's directory.",
+    )
+    test = add_command(group, "test", _test, "send a test message now", "xentpm-attest channels test tickets")
+    test.add_argument("channel", metavar="CHANNEL", help="its name")
+    test.add_argument("--host", help="where to leave the message, for a channel of messages on hosts")
+
+
+def _list(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        found = channels.listing(station)
+    if out.as_json:
+        out.document([one.to_object() for one in found])
+    elif found:
+        rows = [[one.name, one.kind, str(one.waiting), clock_time(one.oldest), one.error] for one in found]
+        out.table(["CHANNEL", "TYPE", "WAITING", "SINCE", "LAST ERROR"], rows)
+    else:
+        out.note("There are no channels: station.toml has no [[notify]] table.")
+    return 0
+
+
+def _test(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        failure = channels.test(station, arguments.channel, arguments.host)
+    if out.as_json:
+        out.document({"channel": arguments.channel, "delivered": not failure, "error": failure or None})
+    elif not failure:
+        out.text(f"{arguments.channel}: delivered")
+    else:
+        out.note(f"xentpm-attest: {arguments.channel}: {failure}\nhint: Look at its table in station.toml.")
+    return _ERROR if failure else 0

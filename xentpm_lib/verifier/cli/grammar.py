@@ -1,0 +1,98 @@
+"""What command lines are made of: a parser that speaks in two lines, and how a command is added."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from xentpm_lib.verifier.cli.output import tell
+
+if TYPE_CHECKING:
+    from xentpm_lib.verifier.cli.output import Output
+
+__all__ = ["PROGRAM", "Commands", "Parser", "Run", "add_command", "add_group", "common_options", "formatter"]
+
+PROGRAM = "xentpm-attest"
+_WIDTH = 79
+_USAGE_ERROR = 2
+_HELP_COLUMN = 28
+formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=_HELP_COLUMN)
+
+Run = Callable[[argparse.Namespace, "Output"], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Usage errors in the same two lines as all others; a wrong word names the nearest right one."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong and end with 2."""
+        tell(f"{PROGRAM}: {message}\nhint: {self.prog} --help has an example.")
+        sys.exit(_USAGE_ERROR)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value), known, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        what = action.metavar if isinstance(action.metavar, str) else "/".join(action.option_strings)
+        self.error(f"there is no {(what or action.dest).lower()} {str(value)!a}; {meant}")
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Parser]
+else:
+    Commands = argparse._SubParsersAction
+
+
+def add_command(
+    commands: Commands, name: str, run: Run, help_text: str, example: str, more: str = ""
+) -> Parser:
+    """A command that does something. example: one or more command lines; more: paragraphs below the first."""
+    parser = commands.add_parser(
+        name,
+        help=help_text,
+        description=_paragraphs(help_text[:1].upper() + help_text[1:] + ".", more),
+        epilog="example:\n" + textwrap.indent(example, "  "),
+        formatter_class=formatter,
+        parents=[common_options()],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def add_group(commands: Commands, name: str, help_text: str, example: str) -> Commands:
+    """A command that has commands of its own."""
+    parser = commands.add_parser(
+        name,
+        help=help_text,
+        description=_paragraphs(help_text[:1].upper() + help_text[1:] + "."),
+        epilog="example:\n" + textwrap.indent(example, "  "),
+        formatter_class=formatter,
+        allow_abbrev=False,
+    )
+    return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def common_options() -> Parser:
+    """``--json`` and ``--home``, which may stand before and after the command."""
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        help="the station's directory (default: XENTPM_ATTEST_HOME, else /var/lib/xentpm-attest for root,"
+        " ~/.local/state/xentpm-attest for others)",
+    )
+    return parser
+
+
+def _paragraphs(*texts: str) -> str:
+    paragraphs = [part for text in texts if text for part in text.split("\n\n")]
+    return "\n\n".join(textwrap.fill(" ".join(part.split()), _WIDTH) for part in paragraphs)

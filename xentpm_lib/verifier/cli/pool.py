@@ -1,0 +1,86 @@
+"""``pool``: the pools, how their servers are recognised, and how the station logs in."""
+
+from __future__ import annotations
+
+import argparse
+
+from xentpm_lib.verifier.cli.credentials import add_login_options, chosen_login
+from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
+from xentpm_lib.verifier.cli.output import Output
+from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.cli.tls import add_trust_options, chosen_trust
+from xentpm_lib.verifier.operations import pools
+from xentpm_lib.verifier.operations.station_use import pool_named
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = add_group(
+        commands,
+        "pool",
+        "pools, their certificates and passwords",
+        "xentpm-attest pool list\nxentpm-attest pool password pool1",
+    )
+    add_command(group, "list", _list, "list the pools", "xentpm-attest pool list")
+    pin = add_command(
+        group,
+        "pin",
+        _pin,
+        "recognise a pool's servers by another certificate",
+        "xentpm-attest pool pin pool1\nxentpm-attest pool pin pool1 --ca new-ca.pem",
+        "After a certificate was replaced on purpose. It replaces what was trusted before.",
+    )
+    pin.add_argument("pool", metavar="POOL", help="name or URL")
+    add_trust_options(pin)
+    login = add_command(
+        group,
+        "password",
+        _password,
+        "log in to a pool by another password or user",
+        "xentpm-attest pool password pool1\nxentpm-attest pool password pool1 --password-file"
+        " /root/new-password",
+        "It is tried before it is kept.",
+    )
+    login.add_argument("pool", metavar="POOL", help="name or URL")
+    add_login_options(login)
+
+
+def _list(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        found = pools.listing(station)
+    if out.as_json:
+        out.document([one.to_object() for one in found])
+    elif found:
+        rows = [[one.name, one.url, str(one.hosts), one.recognised_by, one.login] for one in found]
+        out.table(["POOL", "URL", "HOSTS", "RECOGNISED BY", "LOGIN"], rows)
+    else:
+        out.note("There are no pools. Next: xentpm-attest enroll https://POOL …")
+    return 0
+
+
+def _pin(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        pool = pool_named(station, arguments.pool)
+        trust = chosen_trust(arguments, pool.addresses[0], None)
+        changed = pools.pin(station, pool, trust)
+    return _tell(out, changed.pool_id, f"{changed.name}: its servers are recognised by what was given now.")
+
+
+def _password(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        pool = pool_named(station, arguments.pool)
+        login = chosen_login(
+            arguments, pool.name or pool.addresses[0], pools.known_login(station, pool), fresh=True
+        )
+        pools.set_login(station, pool, login)
+    return _tell(out, pool.pool_id, f"{pool.name}: the pool accepts the password; it is kept.")
+
+
+def _tell(out: Output, pool_id: str, text: str) -> int:
+    if out.as_json:
+        out.document({"pool": pool_id})
+    else:
+        out.text(text)
+    return 0

@@ -1,0 +1,54 @@
+"""States and findings in words, as the tables and listings of several commands have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from xentpm_lib.verifier.findings import Severity
+from xentpm_lib.verifier.operations.hosts import HostView
+from xentpm_lib.verifier.result import AttestationResult, State
+from xentpm_lib.verifier.result_json import result_to_object
+from xentpm_lib.verifier.times import format_time
+
+__all__ = ["NOT_TRUSTED", "exit_status", "reason", "view_json"]
+
+NOT_TRUSTED = 3
+"""Exit status: a host that was asked about is not trusted."""
+
+_ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
+_OWN_REASONS = {
+    State.STALE: "its last result has expired",
+    State.NOT_ENROLLED: "it is not enrolled",
+}
+
+
+def exit_status(states: Iterable[State]) -> int:
+    """0 when all are trusted, else 3."""
+    return 0 if all(state is State.TRUSTED for state in states) else NOT_TRUSTED
+
+
+def reason(state: State, result: AttestationResult | None) -> str:
+    """Why a host is not trusted, in a few words; for one that is: its warnings, or nothing."""
+    if state in _OWN_REASONS:
+        return _OWN_REASONS[state] if result is not None else "it was never attested"
+    if result is None:
+        return ""
+    shown = [found for found in result.findings if found.severity is not Severity.INFO]
+    shown.sort(key=lambda found: _ORDER[found.severity])
+    told = [found.component or found.kind.title for found in shown]
+    return ", ".join(dict.fromkeys(told))
+
+
+def view_json(view: HostView) -> dict[str, Any]:
+    """A host as it stands, for programs."""
+    host = view.host
+    return {
+        "host": {"uuid": host.host_id, "name": host.name, "group": host.group},
+        "pool": {"uuid": view.pool.pool_id, "name": view.pool.name},
+        "state": view.state.value,
+        "trusted": view.state is State.TRUSTED,
+        "since": None if view.since is None else format_time(view.since),
+        "policy": view.policy or None,
+        "result": None if view.result is None else result_to_object(view.result),
+    }

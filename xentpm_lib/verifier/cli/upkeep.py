@@ -1,0 +1,96 @@
+"""``audit``: everything that decided trust; ``store``: is it what was written, and what can go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
+from xentpm_lib.verifier.cli.output import Output
+from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.operations import upkeep
+
+__all__ = ["add"]
+
+_ERROR = 1
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    audit = add_group(
+        commands,
+        "audit",
+        "export everything that decided trust",
+        "xentpm-attest audit export --output audit.jsonl",
+    )
+    export = add_command(
+        audit,
+        "export",
+        _export,
+        "write the ledger: enrolments, baselines, policies, changes of state, with who and when",
+        "xentpm-attest audit export --output audit.jsonl",
+        "One JSON document a line, the oldest first; every entry is checked before it is written.",
+    )
+    export.add_argument("--output", metavar="FILE", help="(default: standard output)")
+    store = add_group(
+        commands,
+        "store",
+        "check the store, remove old results",
+        "xentpm-attest store check\nxentpm-attest store prune",
+    )
+    add_command(
+        store,
+        "check",
+        _check,
+        "tell whether a record was changed behind the verifier's back",
+        "xentpm-attest store check",
+        "Exit status 1 if one was.",
+    )
+    add_command(
+        store,
+        "prune",
+        _prune,
+        "remove results that are older than the policies keep them",
+        "xentpm-attest store prune",
+        "watch does it by itself. The ledger, each host's newest results and its changes of state are"
+        " always kept.",
+    )
+
+
+def _export(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        if arguments.output:
+            with open(arguments.output, "w", encoding="utf-8") as file:
+                station.store.audit_export(file)
+            out.note(f"written: {arguments.output}")
+        else:
+            station.store.audit_export(sys.stdout)
+    return 0
+
+
+def _check(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        checked = upkeep.check(station)
+    if out.as_json:
+        problems = [{"table": one.table, "row": one.row, "detail": one.detail} for one in checked.problems]
+        out.document({"good": not problems, "problems": problems})
+    elif not checked.problems:
+        out.text("Every record is as it was written.")
+    else:
+        for one in checked.problems:
+            out.text(f"{one.table} {one.row}: {one.detail}")
+        out.note(
+            "Restore the store from a backup; find out who has access to it. Enrol again if there is no"
+            " backup."
+        )
+    return _ERROR if checked.problems else 0
+
+
+def _prune(arguments: argparse.Namespace, out: Output) -> int:
+    with open_station(arguments) as station:
+        gone = upkeep.prune(station)
+    if out.as_json:
+        out.document({"results": gone.results, "notifications": gone.notifications, "blobs": gone.blobs})
+    else:
+        out.text(f"removed: {gone.results} results, {gone.notifications} notifications, {gone.blobs} blobs")
+    return 0

@@ -1,0 +1,151 @@
+"""Baselines, that is reference values: which there are, for whom they count, and how they travel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.appraisal.components import component
+from xentpm_lib.verifier.ledger_bodies import LedgerItem
+from xentpm_lib.verifier.operations.shown_values import Values, boot_path, differences, of_host, of_reference
+from xentpm_lib.verifier.operations.station_use import append, who
+from xentpm_lib.verifier.records import ReferenceValues
+from xentpm_lib.verifier.reference.diff import Difference
+from xentpm_lib.verifier.reference.exchange import MAX_EXPORT_LENGTH, export_signed, import_signed
+from xentpm_lib.verifier.reference.trusted_keys import MAX_KEYS_LENGTH, read_trusted_keys
+from xentpm_lib.verifier.station import Station
+
+__all__ = [
+    "assign",
+    "compare",
+    "described",
+    "export",
+    "listing",
+    "retire",
+    "take_over",
+    "unassign",
+]
+
+
+def listing(station: Station, host: str | None, retired: bool) -> list[ReferenceValues]:
+    """The baselines, oldest first. host: only those that count for it. Raises: UsageError."""
+    registry = station.registry
+    found = registry.references() if host is None else registry.references_for(registry.host(host))
+    return [one for one in found if retired or one.retired_at is None]
+
+
+def described(station: Station, reference: ReferenceValues) -> list[tuple[str, int, str, str]]:
+    """Bank, register, value in hex and component of each value that is not all-zero or all-FF."""
+    boot = boot_path(station, reference)
+    return [
+        (bank, pcr, value.hex(), component(boot, pcr))
+        for bank, values in reference.pcrs.items()
+        for pcr, value in sorted(values.items())
+        if set(value) not in ({0}, {0xFF})
+    ]
+
+
+def compare(station: Station, first: str, second: str) -> tuple[Difference, ...]:
+    """Where two of baselines and hosts differ. Raises: UsageError, StoreError."""
+    return differences(_values(station, first), _values(station, second))
+
+
+def retire(station: Station, word: str) -> ReferenceValues:
+    """Let a baseline count for nobody any more. Raises: UsageError, StoreError."""
+    reference = _active(station, word)
+    return _change(station, reference, ledger_bodies.reference_retired(reference.reference_id, time.time()))
+
+
+def assign(station: Station, word: str, hosts: Sequence[str], groups: Sequence[str]) -> ReferenceValues:
+    """Let a baseline count for more hosts and groups. Raises: UsageError, StoreError."""
+    reference = _active(station, word)
+    ids, names = _targets(station, hosts, groups)
+    return _change(station, reference, ledger_bodies.reference_assigned(reference.reference_id, ids, names))
+
+
+def unassign(station: Station, word: str, hosts: Sequence[str], groups: Sequence[str]) -> ReferenceValues:
+    """Let a baseline count no more for hosts and groups. Raises: UsageError, StoreError."""
+    reference = _active(station, word)
+    ids, names = _targets(station, hosts, groups)
+    return _change(station, reference, ledger_bodies.reference_unassigned(reference.reference_id, ids, names))
+
+
+def export(station: Station, words: Sequence[str]) -> str:
+    """A file with baselines that the station signs. Raises: UsageError, StoreError."""
+    chosen = [_active(station, word) for word in words]
+    key = station.keys.signing_key
+    return export_signed(chosen, key, who(), time.time(), event_logs(station, chosen))
+
+
+def take_over(
+    station: Station, file: Path, key: Path, hosts: Sequence[str], groups: Sequence[str]
+) -> tuple[ReferenceValues, ...]:
+    """Take in the baselines of a file that ``key`` has signed, and assign them.
+
+    Raises:
+        EvidenceError: the key has not signed it. FormatError: it is no such file.
+        UsageError: it is here already; no key in the file; a host that is not known.
+        StoreError, OSError.
+    """
+    targets = _targets(station, hosts, groups) if hosts or groups else (set[str](), set[str]())
+    trusted = read_trusted_keys(_read(key, MAX_KEYS_LENGTH))
+    known = {one.reference_id for one in station.registry.references()}
+    imported = import_signed(_read(file, MAX_EXPORT_LENGTH), trusted, who(), time.time(), known)
+    for log in imported.event_logs.values():
+        station.store.put_blob(log)
+    items: list[LedgerItem] = []
+    for one in imported.references:
+        items.append(ledger_bodies.reference_added(one))
+        if any(targets):
+            items.append(ledger_bodies.reference_assigned(one.reference_id, *targets))
+    station.store.append_all(items, who=who())
+    station.refresh()
+    return tuple(station.registry.reference(one.reference_id) for one in imported.references)
+
+
+def event_logs(station: Station, references: Sequence[ReferenceValues]) -> Mapping[str, bytes]:
+    """The firmware event logs that baselines name, by SHA-256, as far as the store has them."""
+    names = {one.event_log for one in references if one.event_log}
+    found = ((name, station.store.get_blob(name)) for name in sorted(names))
+    return {name: log for name, log in found if log is not None}
+
+
+def _values(station: Station, word: str) -> Values:
+    try:
+        return of_reference(station, station.registry.reference(word))
+    except UsageError as no_reference:
+        try:
+            host = station.registry.host(word)
+        except UsageError:
+            raise no_reference from None
+    return of_host(station, host)
+
+
+def _active(station: Station, word: str) -> ReferenceValues:
+    reference = station.registry.reference(word)
+    if reference.retired_at is not None:
+        raise UsageError(f"{reference.label!a} is retired", "See xentpm-attest baseline list --retired.")
+    return reference
+
+
+def _targets(station: Station, hosts: Sequence[str], groups: Sequence[str]) -> tuple[set[str], set[str]]:
+    if not hosts and not groups:
+        raise UsageError("no host and no group was named", "Add --host HOST or --group GROUP.")
+    return {station.registry.host(host).host_id for host in hosts}, set(groups)
+
+
+def _change(station: Station, reference: ReferenceValues, item: LedgerItem) -> ReferenceValues:
+    append(station, item)
+    return station.registry.reference(reference.reference_id)
+
+
+def _read(path: Path, limit: int) -> str:
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text", "Give what the other station's command wrote.") from error

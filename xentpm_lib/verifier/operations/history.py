@@ -1,0 +1,112 @@
+"""What happened to a host: the ledger's entries about it, and its results, in the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.ledger_bodies import read_state_change
+from xentpm_lib.verifier.result import AttestationResult
+from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import Entry
+from xentpm_lib.verifier.times import format_time
+
+__all__ = ["HistoryEvent", "events"]
+
+_SIMPLE = {
+    "host_enrolled": "enrolled",
+    "host_removed": "forgotten",
+    "reference_retired": "baseline retired: {label}",
+    "reference_assigned": "baseline assigned: {label}",
+    "reference_unassigned": "baseline taken away: {label}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """Something that happened. who: a person, or the program. what: in words. kind: of ledger entry, or"
+    " result."""
+
+    at: float
+    who: str
+    kind: str
+    what: str
+
+    def to_object(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"at": format_time(self.at), "who": self.who, "kind": self.kind, "what": self.what}
+
+
+def events(station: Station, word: str, results: bool, limit: int) -> list[HistoryEvent]:
+    """The newest ``limit`` events of a host, oldest first. Raises: UsageError, StoreError."""
+    host = station.registry.host(word)
+    reader = _Reader(host.host_id)
+    read = [reader.read(entry) for entry in station.store.entries()]
+    found = [event for event in read if event is not None]
+    if results:
+        found += [_of_result(one.result) for one in station.store.history(host.host_id, limit)]
+        found.sort(key=lambda event: event.at)
+    return found[-limit:]
+
+
+class _Reader:
+    """Goes through the ledger and remembers what concerns a host: its group, its baselines."""
+
+    def __init__(self, host_id: str) -> None:
+        self._host_id = host_id
+        self._group = ""
+        self._labels: dict[str, str] = {}
+        self._enrolled = False
+
+    def read(self, entry: Entry) -> HistoryEvent | None:
+        """What the entry means for the host; None when it does not concern it. Raises: StoreError."""
+        try:
+            what = self._what(entry)
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreError(f"ledger entry {entry.seq} cannot be read") from error
+        return None if what is None else HistoryEvent(entry.at, entry.who, entry.kind, what)
+
+    def _what(self, entry: Entry) -> str | None:
+        if entry.subject == self._host_id:
+            return self._of_host(entry)
+        if entry.kind == "policy_assigned" and entry.subject == self._group:
+            return f"policy assigned to its group {self._group}"
+        if entry.kind == "reference_added" and self._concerns(entry):
+            self._labels[entry.subject] = str(entry.body["label"])
+            return f"baseline {entry.body['origin']}: {entry.body['label']}"
+        if entry.kind in ("reference_assigned", "reference_unassigned") and self._concerns(entry):
+            return _SIMPLE[entry.kind].format(label=self._labels.setdefault(entry.subject, entry.subject))
+        if entry.kind == "reference_retired" and entry.subject in self._labels:
+            return _SIMPLE[entry.kind].format(label=self._labels[entry.subject])
+        return None
+
+    def _concerns(self, entry: Entry) -> bool:
+        return self._host_id in entry.body["hosts"] or self._group in entry.body["groups"]
+
+    def _of_host(self, entry: Entry) -> str:
+        body = entry.body
+        if entry.kind == "host_enrolled":
+            again, self._enrolled, self._group = self._enrolled, True, str(body["group"])
+            trust = str(body["ek_trust"]).replace("_", " ")
+            return f"enrolled{' anew' if again else ''}, endorsement key: {trust}"
+        if entry.kind == "host_removed":
+            self._enrolled = False
+        if entry.kind == "host_group":
+            self._group = str(body["group"])
+            return f"put into the group {self._group}"
+        if entry.kind == "asset_tag_expected":
+            return f"asset tag expected: {body['tag'] or 'none'}"
+        if entry.kind == "state_changed":
+            change = read_state_change(entry.subject, body)
+            codes = f" ({', '.join(change.findings)})" if change.findings else ""
+            return f"{change.old.value if change.old else 'new'} -> {change.new.value}{codes}"
+        return _SIMPLE.get(entry.kind, entry.kind)
+
+
+def _of_result(result: AttestationResult) -> HistoryEvent:
+    codes = dict.fromkeys(found.code for found in result.findings if found.failed)
+    told = f": {', '.join(codes)}" if codes else ""
+    return HistoryEvent(
+        result.appraised_at, "xentpm-attest", "result", f"attested, {result.state.value}{told}"
+    )

@@ -1,0 +1,101 @@
+"""The fleet as it is known: its hosts, their states, and what is told of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.fleet.states import state_at
+from xentpm_lib.verifier.operations.station_use import append
+from xentpm_lib.verifier.records import HostRecord, PoolRecord
+from xentpm_lib.verifier.result import AttestationResult, State
+from xentpm_lib.verifier.station import Station
+
+__all__ = ["HostView", "expect_asset_tag", "forget", "named", "put_into_group", "view", "views"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """A host as it stands. since: when its state began; None when nothing was recorded.
+
+    result: of its last attestation, which may be long ago. policy: name; empty where its group has none.
+    altered: its stored result was changed behind the verifier's back.
+    """
+
+    host: HostRecord
+    pool: PoolRecord
+    state: State
+    since: float | None
+    result: AttestationResult | None
+    policy: str
+
+
+def named(station: Station, word: str) -> HostRecord:
+    """The host of a name or UUID. Raises: UsageError."""
+    return station.registry.host(word)
+
+
+def views(station: Station, hosts: Sequence[HostRecord], now: float | None = None) -> list[HostView]:
+    """The hosts as they stand. now: seconds since 1970 (default: the clock's). Raises: StoreError."""
+    at = time.time() if now is None else now
+    latest = station.store.latest()
+    found = []
+    for host in hosts:
+        stored = latest.get(host.host_id)
+        result = None if stored is None else stored.result
+        state = state_at(host, result, at)
+        pool = station.registry.pool(host.pool_id)
+        found.append(
+            HostView(host, pool, state, _since(station, host, state, result), result, _policy(station, host))
+        )
+    return found
+
+
+def view(station: Station, word: str) -> HostView:
+    """One host as it stands. Raises: UsageError, StoreError."""
+    return views(station, [named(station, word)])[0]
+
+
+def forget(station: Station, word: str) -> HostRecord:
+    """Stop watching a host, and its pool with the last of its hosts. Raises: UsageError, StoreError."""
+    host = named(station, word)
+    append(station, ledger_bodies.host_removed(host.host_id))
+    if all(other.pool_id != host.pool_id for other in station.registry.hosts()):
+        append(station, ledger_bodies.pool_removed(host.pool_id))
+    return host
+
+
+def put_into_group(station: Station, group: str, words: Sequence[str]) -> list[HostRecord]:
+    """Put hosts into a group; returns all that are in it. Raises: UsageError, StoreError."""
+    for host in [named(station, word) for word in words]:
+        if host.group != group:
+            append(station, ledger_bodies.host_group(host.host_id, group))
+    return [host for host in station.registry.hosts() if host.group == group]
+
+
+def expect_asset_tag(station: Station, word: str, tag: bytes | None) -> HostRecord:
+    """Tell which asset tag a host is to have: 20, 32 or 48 bytes, None for none. Raises: UsageError."""
+    host = named(station, word)
+    append(station, ledger_bodies.asset_tag_expected(host.host_id, tag))
+    return named(station, host.host_id)
+
+
+def _since(
+    station: Station, host: HostRecord, state: State, result: AttestationResult | None
+) -> float | None:
+    change = station.registry.state(host.host_id)
+    if change is not None and change.new is state:
+        return change.at
+    if state is State.STALE:
+        return result.expires_at if result is not None else host.enrolled_at
+    return None if result is None else result.appraised_at
+
+
+def _policy(station: Station, host: HostRecord) -> str:
+    try:
+        return station.registry.policy_for(host).name
+    except PolicyError:
+        return ""
