@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -151,8 +152,7 @@ def _write_new(path: Path, text: str) -> None:
     """Write a file, whole or not at all, unless it is there."""
     if path.exists():
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -163,4 +163,4 @@ def _write_new(path: Path, text: str) -> None:
         except FileExistsError:
             pass
     finally:
-        draft.unlink()
+        os.unlink(draft)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from xentpm_lib.verifier.notification import Notification, Pending
+from xentpm_lib.verifier.notification import Pending
 from xentpm_lib.verifier.notify.config import ChannelConfig
 
 __all__ = ["MAX_BACKLOG", "Backlog", "Trouble", "pause_after"]
@@ -50,9 +50,9 @@ class Backlog:
 
     def __init__(self, config: ChannelConfig) -> None:
         self._config = config
-        self._waiting: dict[str, Pending] = {}
-        self._flying: dict[str, str] = {}  # lane: what is being delivered
-        self._finished: set[str] = set()  # since the last look into the outbox began
+        self._waiting: dict[int, Pending] = {}  # by sequence, ascending
+        self._flying: dict[str, int] = {}  # lane: what is being delivered
+        self._finished: set[int] = set()  # since the last look into the outbox began
         self.troubles: dict[str, Trouble] = {}
         self.last_sequence = 0
 
@@ -73,22 +73,20 @@ class Backlog:
         """A look into the outbox begins; what is finished from now on may still be in what it shows."""
         self._finished.clear()
 
-    def add(self, found: Sequence[Pending]) -> list[Notification]:
+    def add(self, found: Sequence[Pending]) -> list[Pending]:
         """Take in what the outbox showed. Returns what a newer one made pointless: not to be delivered."""
-        fresh = False
-        for pending in found:
+        known = self._finished.union(self._waiting)
+        fresh = [one for one in found if one.sequence not in known]
+        for pending in fresh:
             self.last_sequence = max(self.last_sequence, pending.sequence)
-            key = pending.notification.notification_id
-            if key not in self._waiting and key not in self._finished:
-                self._waiting[key] = pending
-                self._recall(pending)
-                fresh = True
+            self._waiting[pending.sequence] = pending
+            self._recall(pending)
         if not fresh:
             return []
-        self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1].sequence))
+        self._waiting = dict(sorted(self._waiting.items()))
         return self._supersede() if self._config.latest_only else []
 
-    def next(self, now: float) -> Notification | None:
+    def next(self, now: float) -> Pending | None:
         """What to deliver now; its lane is busy until ``finished`` or ``failed``.
 
         In a lane in trouble it is the one that failed least often: the first may be what causes the trouble.
@@ -96,7 +94,7 @@ class Backlog:
         held: set[str] = set()
         best: Pending | None = None
         for pending in self._waiting.values():
-            lane, host = self._lane(pending.notification), pending.notification.host_id
+            lane, host = self.lane(pending), pending.notification.host_id
             trouble = self.troubles.get(lane)
             if lane in self._flying or host in held or (trouble is not None and trouble.until > now):
                 continue
@@ -108,56 +106,56 @@ class Backlog:
                 best = pending
             if trouble is None or best.attempts == 0:
                 break
-        if best is None:
-            return None
-        self._flying[self._lane(best.notification)] = best.notification.notification_id
-        return best.notification
+        if best is not None:
+            self._flying[self.lane(best)] = best.sequence
+        return best
 
     def due(self, now: float) -> bool:
         """Whether something is to be delivered now. Its lane stays as it is."""
         found = self.next(now)
         if found is not None:
-            self._flying.pop(self._lane(found), None)
+            self._flying.pop(self.lane(found), None)
         return found is not None
 
-    def attempts(self, notification: Notification, wide: bool) -> int:
-        """How often it failed so far, or its lane."""
-        if wide:
-            trouble = self.troubles.get(self._lane(notification))
-            return 0 if trouble is None else trouble.attempts
-        pending = self._waiting.get(notification.notification_id)
-        return 0 if pending is None else pending.attempts
+    def attempts(self, pending: Pending, wide: bool) -> int:
+        """How often it failed so far; wide: how often its lane did, since something arrived."""
+        if not wide:
+            return pending.attempts
+        trouble = self.troubles.get(self.lane(pending))
+        return 0 if trouble is None else trouble.attempts
 
-    def finished(self, notification: Notification, delivered: bool) -> Trouble | None:
+    def finished(self, pending: Pending, delivered: bool) -> Trouble | None:
         """It arrived, or never will. Returns the trouble that its lane had until it arrived, if any."""
-        key, lane = notification.notification_id, self._lane(notification)
-        self._flying.pop(lane, None)
-        self._waiting.pop(key, None)
-        self._finished.add(key)
+        lane = self.lane(pending)
+        if self._flying.get(lane) == pending.sequence:
+            del self._flying[lane]
+        self._waiting.pop(pending.sequence, None)
+        self._finished.add(pending.sequence)
         return self.troubles.pop(lane, None) if delivered else None
 
-    def failed(self, notification: Notification, error: str, wide: bool, next_at: float) -> None:
+    def failed(self, pending: Pending, error: str, wide: bool, next_at: float) -> None:
         """It was not delivered, and is to be tried again. wide: so is nothing else of its lane before."""
-        lane, key = self._lane(notification), notification.notification_id
+        lane = self.lane(pending)
         self._flying.pop(lane, None)
-        pending = self._waiting.get(key)
-        if pending is not None:
-            tried = pending.attempts + 1
-            self._waiting[key] = replace(pending, attempts=tried, next_at=next_at, error=error)
+        tried = pending.attempts + 1
+        if pending.sequence in self._waiting:
+            self._waiting[pending.sequence] = replace(pending, attempts=tried, next_at=next_at, error=error)
         if wide:
-            old = self.troubles.get(lane) or Trouble(lane, notification.created_at, key, 0, 0.0, "")
+            old = self.troubles.get(lane) or _first(pending, lane)
             self.troubles[lane] = replace(old, attempts=old.attempts + 1, until=next_at, error=error)
 
     def expired(self, now: float) -> list[Pending]:
         """Those too old to be tried once more, in a lane that is in trouble. They are taken out."""
         oldest = now - self._config.give_up
-        found = []
-        for key, pending in list(self._waiting.items()):
-            lane = self._lane(pending.notification)
-            old = pending.notification.created_at <= oldest
-            if old and lane in self.troubles and self._flying.get(lane) != key:
-                found.append(pending)
-                self.finished(pending.notification, delivered=False)
+        found = [
+            pending
+            for pending in self._waiting.values()
+            if pending.notification.created_at <= oldest
+            and self.lane(pending) in self.troubles
+            and pending.sequence not in self._flying.values()
+        ]
+        for pending in found:
+            self.finished(pending, delivered=False)
         return found
 
     def reported(self, trouble: Trouble) -> None:
@@ -165,28 +163,34 @@ class Backlog:
         if trouble.lane in self.troubles:
             self.troubles[trouble.lane] = replace(self.troubles[trouble.lane], reported=True)
 
-    def _lane(self, notification: Notification) -> str:
-        return notification.pool_id if self._config.per_pool else ""
+    def lane(self, pending: Pending) -> str:
+        """What is blocked when the way of this one is: its pool, or the whole channel (empty)."""
+        return pending.notification.pool_id if self._config.per_pool else ""
 
     def _recall(self, pending: Pending) -> None:
         """After a restart: a lane whose notification has failed before is in trouble until one arrives."""
-        lane, made = self._lane(pending.notification), pending.notification
+        lane = self.lane(pending)
         if pending.attempts and lane not in self.troubles:
-            self.troubles[lane] = Trouble(
-                lane, made.created_at, made.notification_id, pending.attempts, pending.next_at, pending.error
+            self.troubles[lane] = replace(
+                _first(pending, lane), attempts=pending.attempts, until=pending.next_at, error=pending.error
             )
 
-    def _supersede(self) -> list[Notification]:
-        newest = {one.notification.host_id: key for key, one in self._waiting.items()}
-        flying = set(self._flying.values())
+    def _supersede(self) -> list[Pending]:
+        newest = {one.notification.host_id: sequence for sequence, one in self._waiting.items()}
         old = [
-            pending.notification
-            for key, pending in self._waiting.items()
+            pending
+            for sequence, pending in self._waiting.items()
             if pending.notification.host_id
-            and newest[pending.notification.host_id] != key
-            and key not in flying
+            and newest[pending.notification.host_id] != sequence
+            and sequence not in self._flying.values()
         ]
-        for notification in old:
-            self._waiting.pop(notification.notification_id)
-            self._finished.add(notification.notification_id)
+        for pending in old:
+            self._waiting.pop(pending.sequence)
+            self._finished.add(pending.sequence)
         return old
+
+
+def _first(pending: Pending, lane: str) -> Trouble:
+    """The trouble that this one's failure begins."""
+    made = pending.notification
+    return Trouble(lane, made.created_at, made.notification_id, 0, 0.0, "")

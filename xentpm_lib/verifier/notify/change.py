@@ -18,7 +18,7 @@ from xentpm_lib.verifier.notify.document import Document, Event, HostState, told
 from xentpm_lib.verifier.notify.wording import summary_of
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, State
 
-__all__ = ["Announcer", "Change", "channel_event", "test_of"]
+__all__ = ["Announcer", "Change", "channel_event", "trial"]
 
 _NAMESPACE = uuid.UUID("5b0f9a0e-6c0a-5f0e-9d1c-8a1f3b7e2d41")
 _QUIET_AT_FIRST = (ChannelKind.XAPI_MESSAGE, ChannelKind.APPRISE)
@@ -122,10 +122,13 @@ class Announcer:
         return host.state is State.TRUSTED and expires_at - now <= lease * _RENEW_PART
 
 
-def test_of(channel: ChannelConfig, station: str, now: float) -> Notification:
-    """A test message for a channel, from the station of that name."""
+def trial(
+    channel: ChannelConfig, station: str, now: float, host_id: str = "", pool_id: str = ""
+) -> Notification:
+    """A test message for a channel, from the station of that name; for XAPI messages, on a host."""
     document = Document(Event.TEST, now, f"A test message of xentpm-attest on {station}")
-    return _notification(channel.name, document, str(uuid.uuid4()))
+    made = _notification(channel.name, document, str(uuid.uuid4()))
+    return replace(made, host_id=host_id, pool_id=pool_id)
 
 
 def channel_event(
@@ -139,7 +142,11 @@ def channel_event(
 
 
 def _wants(channel: ChannelConfig, change: Change) -> bool:
-    if change.old is None and change.new is State.TRUSTED and channel.kind in _QUIET_AT_FIRST:
+    if (
+        change.old in (None, State.NOT_ENROLLED)
+        and change.new is State.TRUSTED
+        and channel.kind in _QUIET_AT_FIRST
+    ):
         return False
     return change.new in channel.states or change.old in channel.states
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.notification import Notification
+from xentpm_lib.verifier.notification import Pending
 from xentpm_lib.verifier.notify.backlog import Backlog, Trouble, pause_after
 from xentpm_lib.verifier.notify.config import ChannelConfig
 from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError
@@ -19,8 +19,8 @@ __all__ = ["Courier"]
 POOL_THREADS = 4
 """Of a channel that speaks with pools: so many pools at once."""
 _IDLE_S = 1.0
-_RESCAN_S = 30.0
-"""Between two looks at the whole outbox: one of two writers may be seen late."""
+_EVER = 1e12
+"""Seconds since 1970: what is to be tried later is taken over, too, as it holds others back."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ class Courier:
         self._backlog = Backlog(channel.config)
         self._ready = threading.Condition()
         self._closing = False
-        self._unacknowledged: list[str] = []
-        self._scanned_at = 0.0
+        self._unacknowledged: list[int] = []
         count = POOL_THREADS if channel.config.per_pool else 1
         name = f"notify-{channel.config.name}"
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(count)]
@@ -64,20 +63,20 @@ class Courier:
     def feed(self) -> None:
         """Take over what is new in the outbox, and give up what is too old. Raises: StoreError."""
         self._acknowledge()
-        now = self._clock()
         with self._ready:
             self._backlog.begin()
-            whole = now >= self._scanned_at + _RESCAN_S or now < self._scanned_at
-            after = 0 if whole else self._backlog.last_sequence
-            room = self._backlog.room
+            after, room = self._backlog.last_sequence, self._backlog.room
         if room:
-            self._take_in(after, room)
-            if whole:
-                self._scanned_at = now
+            found = self._outbox.outbox_due(_EVER, room, self.config.name, after)
+            with self._ready:
+                pointless = self._backlog.add(found)
+                self._ready.notify_all()
+            for pending in pointless:
+                self._done(pending)
         with self._ready:
-            expired = self._backlog.expired(now)
+            expired = self._backlog.expired(self._clock())
         for pending in expired:
-            self._give_up(pending.notification, pending.error)
+            self._give_up(pending, pending.error)
 
     def troubles(self) -> list[Trouble]:
         """The lanes that deliver nothing at present."""
@@ -107,81 +106,73 @@ class Courier:
                 thread.join(max(0.0, end - time.monotonic()))
         self.channel.close()
 
-    def _take_in(self, after: int, room: int) -> None:
-        found = self._outbox.outbox_pending(self.config.name, after, room)
-        with self._ready:
-            pointless = self._backlog.add(found)
-            self._ready.notify_all()
-        for notification in pointless:
-            self._done(notification.notification_id)
-
     def _run(self) -> None:
         while True:
             with self._ready:
-                notification = None if self._closing else self._backlog.next(self._clock())
-                if notification is None:
+                pending = None if self._closing else self._backlog.next(self._clock())
+                if pending is None:
                     if self._closing:
                         return
                     self._ready.wait(_IDLE_S)
                     continue
-            self._deliver(notification)
+            self._deliver(pending)
 
-    def _deliver(self, notification: Notification) -> None:
+    def _deliver(self, pending: Pending) -> None:
         try:
-            self.channel.deliver(notification)
+            self.channel.deliver(pending.notification)
         except DeliveryError as error:
-            self._failed(notification, error)
+            self._failed(pending, error)
         except Exception as error:  # a mistake in a channel is to stop neither it nor the others
             _LOG.exception("channel %s: delivery failed", self.config.name)
-            self._failed(notification, DeliveryError(f"internal error: {type(error).__name__}"))
+            self._failed(pending, DeliveryError(f"internal error: {type(error).__name__}", wide=False))
         else:
-            self._done(notification.notification_id)
+            self._done(pending)
             with self._ready:
-                trouble = self._backlog.finished(notification, delivered=True)
+                trouble = self._backlog.finished(pending, delivered=True)
                 self._ready.notify_all()
             if trouble is not None:
                 _LOG.info("channel %s%s delivers again", self.config.name, _of(trouble))
                 self._recovered(self.config, trouble)
 
-    def _failed(self, notification: Notification, error: DeliveryError) -> None:
+    def _failed(self, pending: Pending, error: DeliveryError) -> None:
         now = self._clock()
-        if error.final or now - notification.created_at >= self.config.give_up:
-            self._give_up(notification, error.message)
+        if error.final or now - pending.notification.created_at >= self.config.give_up:
+            self._give_up(pending, error.message)
             with self._ready:
-                self._backlog.finished(notification, delivered=False)
+                self._backlog.finished(pending, delivered=False)
                 self._ready.notify_all()
             return
         with self._ready:
-            attempts = self._backlog.attempts(notification, error.wide)
-            next_at = now + pause_after(attempts + 1, error.retry_after)
+            attempts = self._backlog.attempts(pending, error.wide)
+        next_at = now + pause_after(attempts + 1, error.retry_after)
         if attempts == 0:
             _LOG.warning("channel %s: %s; it is tried again", self.config.name, error.message)
         try:
-            self._outbox.outbox_failed(notification.notification_id, error.message, next_at)
+            self._outbox.outbox_failed(pending.sequence, error.message, next_at)
         except StoreError as failure:
             _LOG.error("channel %s: cannot note a failure: %s", self.config.name, failure.message)
         with self._ready:
-            self._backlog.failed(notification, error.message, error.wide, next_at)
+            self._backlog.failed(pending, error.message, error.wide, next_at)
             self._ready.notify_all()
 
-    def _give_up(self, notification: Notification, error: str) -> None:
-        identifier = notification.notification_id
+    def _give_up(self, pending: Pending, error: str) -> None:
+        identifier = pending.notification.notification_id
         _LOG.error("channel %s: gave up notification %s: %s", self.config.name, identifier, error)
         try:
-            self._outbox.outbox_given_up(identifier, error)
+            self._outbox.outbox_give_up(pending.sequence, error)
         except StoreError as failure:
             _LOG.error("channel %s: cannot note that: %s", self.config.name, failure.message)
 
-    def _done(self, identifier: str) -> None:
+    def _done(self, pending: Pending) -> None:
         try:
-            self._outbox.outbox_done(identifier)
+            self._outbox.outbox_done(pending.sequence)
         except StoreError as failure:
             _LOG.error("channel %s: cannot note a delivery: %s", self.config.name, failure.message)
             with self._ready:
-                self._unacknowledged.append(identifier)
+                self._unacknowledged.append(pending.sequence)
 
     def _acknowledge(self) -> None:
-        """Note the deliveries that the store did not take before they could be taken for undelivered."""
+        """Note the deliveries that the store did not take when they happened. Raises: StoreError."""
         while self._unacknowledged:
             self._outbox.outbox_done(self._unacknowledged[0])
             with self._ready:

@@ -37,7 +37,6 @@ class HttpClient:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.verify = ca_file or True
-        self._session.max_redirects = 0
         if proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
         self._adapter = _Adapter()
@@ -56,13 +55,19 @@ class HttpClient:
         guard.daemon = True
         guard.start()
         try:
-            return self._post(url, headers, body)
-        except (requests.Timeout, requests.ConnectionError, OSError) as error:
-            if expired.is_set() or isinstance(error, requests.Timeout):
-                raise TimeoutError(f"no answer within {self._timeout:g} s") from error
-            raise
+            answer = self._post(url, headers, body)
+            failure = None
+        except Exception as error:
+            failure = error
         finally:
             guard.cancel()
+        # An answer that was cut off because the time was over can look like a whole one.
+        if expired.is_set() or isinstance(failure, requests.Timeout):
+            self._session.close()
+            raise TimeoutError(f"no answer within {self._timeout:g} s") from failure
+        if failure is not None:
+            raise failure
+        return answer
 
     def close(self) -> None:
         """Close the connection that is kept open."""

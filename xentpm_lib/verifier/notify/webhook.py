@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from xentpm_lib.verifier.notify.signature import signature_headers, webhook_key
 
 __all__ = ["WebhookChannel"]
 
+_MAX_CAUSES = 10  # errors within one another
 _MAX_SAID = 160  # characters of an answer's body in an error
 _THIS_ONE = (400, 409, 410, 413, 415, 422)
 """Status codes by which a receiver refuses one message, not the sender."""
@@ -81,13 +83,16 @@ def _seconds(headers: dict[str, str]) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, which says what happened without the URL that was called."""
-    seen: Exception | None = error
-    for _ in range(8):
-        inner = getattr(seen, "reason", None) or (seen.args[0] if seen is not None and seen.args else None)
-        if not isinstance(inner, Exception):
+    """What happened, without the URL that was called, as the innermost error says it."""
+    seen: BaseException | None = error
+    found = type(error).__name__
+    for _ in range(_MAX_CAUSES):
+        if seen is None:
             break
-        seen = inner
-    if isinstance(seen, requests.exceptions.SSLError):
-        return "TLS: the certificate is not trusted"
-    return clean(getattr(seen, "strerror", None) or type(seen).__name__, _MAX_SAID)
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"the certificate is not trusted: {clean(seen.verify_message, _MAX_SAID)}"
+        if isinstance(seen, OSError) and seen.strerror:
+            found = clean(seen.strerror, _MAX_SAID)
+        reason = getattr(seen, "reason", None)
+        seen = reason if isinstance(reason, BaseException) else seen.__cause__ or seen.__context__
+    return found
