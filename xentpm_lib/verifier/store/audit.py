@@ -31,19 +31,18 @@ def check_rows(
     """Every row outside of the ledger that is not what the verifier wrote."""
     for row in _rows(connection, current, "host_id"):
         if not kept.pointer_holds(row):
-            yield Problem("current", row["host_id"], "the row was altered")
+            yield Problem("current", _shown(row["host_id"]), "the row was altered")
     for row in _rows(connection, results, "id"):
         stored = kept.read(connection, [row])[0]
         if stored.altered:
-            yield Problem("results", str(row["id"]), stored.result.findings[0].detail)
+            yield Problem("results", _shown(row["id"]), stored.result.findings[0].detail)
     for row in _rows(connection, blobs, "sha256"):
-        look = partial(unpack, bytes(row["data"]), bytes(row["sha256"]))
-        yield from _problem("blobs", bytes(row["sha256"]).hex(), look)
+        yield from _problem("blobs", _shown(row["sha256"]), partial(unpack, row["data"], row["sha256"]))
     for row in _rows(connection, outbox, "sequence"):
         if not notifications.holds(row):
-            yield Problem("outbox", str(row["sequence"]), "the row was altered")
+            yield Problem("outbox", _shown(row["sequence"]), "the row was altered")
     for pool_id in credentials.pools(connection):
-        yield from _problem("credentials", pool_id, partial(credentials.get, connection, pool_id))
+        yield from _problem("credentials", _shown(pool_id), partial(credentials.get, connection, pool_id))
 
 
 def export_history(
@@ -94,6 +93,8 @@ def _result_line(stored: StoredResult) -> dict[str, Any]:
 
 
 def _notification_line(row: dict[str, Any], holds: bool) -> dict[str, Any]:
+    if not holds:
+        return {"type": "notification", "sequence": _shown(row["sequence"]), "altered": True}
     finished = row["finished_at"]
     return {
         "type": "notification",
@@ -102,11 +103,11 @@ def _notification_line(row: dict[str, Any], holds: bool) -> dict[str, Any]:
         "channel": row["channel"],
         "host": row["host_id"],
         "created_at": format_time(row["created_at"]),
-        "state": row["state"],
-        "attempts": row["attempts"],
-        "finished_at": None if finished is None else format_time(finished),
-        "error": row["error"],
-        "altered": not holds,
+        "state": str(row["state"]),
+        "attempts": _shown(row["attempts"]),
+        "finished_at": format_time(finished) if isinstance(finished, float) else None,
+        "error": str(row["error"]),
+        "altered": False,
         "body": row["body"],
     }
 
@@ -119,6 +120,13 @@ def _rows(connection: Connection, table: Table, key: str) -> Iterator[dict[str, 
     while rows:
         yield from (dict(row) for row in rows)
         rows = connection.execute(query.where(column > rows[-1][key])).mappings().all()
+
+
+def _shown(value: object) -> str:
+    """Any value that a database may hold, for people."""
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value[:64]).hex()
+    return value[:64] if isinstance(value, str) else repr(value)
 
 
 def _problem(table: str, row: str, look: Callable[[], object]) -> Iterator[Problem]:

@@ -86,9 +86,9 @@ class Ledger:
             for row in rows:
                 if row.seq != last.seq + 1:
                     raise _altered("ledger entry {} is missing".format(last.seq + 1))
+                entry = self.verified(row)
                 if bytes(row.previous_mac) != last.mac:
                     raise _altered("ledger entry {} does not follow the one before".format(row.seq))
-                entry = self.verified(row)
                 yield entry
                 last = self._head(entry)
             if len(rows) < _CHUNK:

@@ -105,7 +105,9 @@ class Outbox:
             row["created_at"],
             row["body"],
         )
-        return Pending(row["sequence"], notification, row["attempts"], row["next_at"], row["error"])
+        # These change with every attempt and are not sealed.
+        attempts = row["attempts"] if isinstance(row["attempts"], int) else 0
+        return Pending(row["sequence"], notification, attempts, float(row["next_at"]), str(row["error"]))
 
 
 def _clean_error(error: str) -> str:

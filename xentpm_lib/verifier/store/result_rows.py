@@ -126,16 +126,15 @@ def read_evidence(row: Row, contents: dict[bytes, bytes]) -> QuoteEvidence | Non
     )
 
 
-def altered_result(host_id: str, at: object, detail: str) -> AttestationResult:
-    """What is said of a host whose record cannot be believed."""
-    time = float(at) if isinstance(at, (int, float)) else 0.0
+def altered_result(host_id: str, detail: str) -> AttestationResult:
+    """What is said of a host whose record cannot be believed: nothing of what is in it, not even its time."""
     return AttestationResult(
         host_id=host_id,
         host_name="",
         pool_id="",
         findings=(finding("RECORD_ALTERED", where="store", component="verifier's store", detail=detail),),
-        appraised_at=time,
-        expires_at=time,
+        appraised_at=0.0,
+        expires_at=0.0,
         policy=PolicyUsed("", ""),
     )
 

@@ -57,11 +57,10 @@ class Results:
     def latest(self, connection: Connection, last_shown: dict[str, int]) -> dict[str, StoredResult]:
         """Host to its newest result. last_shown: host to the result that the ledger says it had last."""
         pointers = self._pointers(connection, None)
-        wanted = [
-            number for row in pointers.values() for number in (row["result_id"], row["clock_id"]) if number
-        ]
-        rows = self._rows(connection, set(wanted))
-        facts = self._blobs.get(connection, {bytes(row["findings"]) for row in rows.values()})
+        sound = [row for row in pointers.values() if self.pointer_holds(row)]
+        wanted = {number for row in sound for number in (row["result_id"], row["clock_id"]) if number}
+        rows = self._rows(connection, wanted)
+        facts = self._facts(connection, rows.values())
         found = {
             host_id: self._newest(pointer, rows, facts, last_shown.get(host_id, 0))
             for host_id, pointer in pointers.items()
@@ -83,7 +82,7 @@ class Results:
 
     def read(self, connection: Connection, rows: Sequence[Row]) -> list[StoredResult]:
         """The results in rows."""
-        facts = self._blobs.get(connection, {bytes(row["findings"]) for row in rows})
+        facts = self._facts(connection, rows)
         return [self._stored(row, facts) for row in rows]
 
     def evidence(self, connection: Connection, result_id: int) -> QuoteEvidence | None:
@@ -96,7 +95,8 @@ class Results:
         if row is None or row["evidence"] is None:
             return None
         if not self.holds(row):
-            raise StoreError("stored result {} was altered".format(result_id), "", ALTERED)
+            hint = "Find out who has access to the store: xentpm-attest store check."
+            raise StoreError("stored result {} was altered".format(result_id), hint, ALTERED)
         wanted = {bytes(row[name]) for name in ("evidence", "event_log") if row[name] is not None}
         return read_evidence(row, self._blobs.get(connection, wanted))
 
@@ -175,29 +175,33 @@ class Results:
         clock = self._clock(rows.get(pointer["clock_id"]), host_id)
         return StoredResult(stored.result_id, stored.result, stored.altered, clock)
 
+    def _facts(self, connection: Connection, rows: Iterable[Row]) -> dict[bytes, bytes]:
+        """The findings of those rows that the verifier wrote. SQLite keeps anything in any column."""
+        return self._blobs.get(connection, {bytes(row["findings"]) for row in rows if self.holds(row)})
+
     def _clock(self, row: Row | None, host_id: str) -> TpmClock | None:
         if row is None or row["host_id"] != host_id or not self.holds(row):
             return None
         return clock_from_text(row["clock"])
 
     def _stored(self, row: Row, facts: dict[bytes, bytes]) -> StoredResult:
-        number, host_id, at = row["id"], row["host_id"], row["at"]
+        number, host_id = row["id"], row["host_id"]
         if not self.holds(row):
-            return _altered(host_id, number, at, "stored result {} was altered".format(number))
+            return _altered(host_id, number, "stored result {} was altered".format(number))
         content = facts.get(bytes(row["findings"]))
         if content is None:
             detail = "the findings of stored result {} are missing or altered".format(number)
-            return _altered(host_id, number, at, detail)
+            return _altered(host_id, number, detail)
         try:
             result = read_result(row, content)
         except (ValueError, LookupError, TypeError, AssertionError) as error:
-            return _altered(host_id, number, at, "stored result {} cannot be read: {}".format(number, error))
+            return _altered(host_id, number, "stored result {} cannot be read: {}".format(number, error))
         return StoredResult(number, result, False, result.clock)
 
 
 def _missing(host_id: str, number: int, detail: str = "") -> StoredResult:
-    return _altered(host_id, number, 0.0, detail or "the host's newest result is missing from the store")
+    return _altered(host_id, number, detail or "the host's newest result is missing from the store")
 
 
-def _altered(host_id: str, number: int, at: object, detail: str) -> StoredResult:
-    return StoredResult(number, altered_result(host_id, at, detail), True)
+def _altered(host_id: str, number: int, detail: str) -> StoredResult:
+    return StoredResult(number, altered_result(host_id, detail), True)
