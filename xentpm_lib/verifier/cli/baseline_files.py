@@ -26,7 +26,10 @@ def add(commands: Commands) -> None:
         "The other station needs this one's public key: xentpm-attest keys jwks.",
     )
     export.add_argument(
-        "baselines", nargs="+", metavar="BASELINE", help="label, or 8 or more characters of its identifier"
+        "baselines",
+        nargs="+",
+        metavar="BASELINE",
+        help="label, label@host, or 8 characters of its identifier",
     )
     export.add_argument("--output", metavar="FILE", help="(default: standard output)")
     take = add_command(

@@ -154,7 +154,7 @@ def _list(arguments: argparse.Namespace, out: Output) -> int:
 
 def _show(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        reference = station.registry.reference(arguments.baseline)
+        reference = baselines.find(station, arguments.baseline)
         shown = baselines.described(station, reference)
         whom = _whom(station, reference)
     if out.as_json:

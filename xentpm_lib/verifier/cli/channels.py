@@ -21,7 +21,8 @@ def add(commands: Commands) -> None:
         commands,
         "channels",
         "who is told of changes: state, test",
-        "xentpm-attest channels list\nxentpm-attest channels test tickets",
+        "xentpm-attest channels\nxentpm-attest channels test tickets",
+        alone=_list,
     )
     add_command(
         group,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.verifier.cli.grammar import PROGRAM, Commands, Parser, common_options, formatter
-from xentpm_lib.verifier.cli.output import Output, tell
+from xentpm_lib.verifier.cli.output import Output, discard_stdout, tell
 from xentpm_lib.verifier.cli.words import advice
 
 __all__ = ["COMMANDS", "parser", "run"]
@@ -148,6 +148,7 @@ def run(words: Sequence[str]) -> int:
         tell(f"{PROGRAM}: {error.message}" + (f"\nhint: {hint}" if hint else ""))
         return _ERROR
     except BrokenPipeError:
+        discard_stdout()
         return _ERROR
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""

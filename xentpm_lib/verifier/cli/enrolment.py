@@ -17,7 +17,7 @@ from xentpm_lib.verifier.enrolment.enrol import Enrolled
 from xentpm_lib.verifier.operations import enrolment, hosts
 from xentpm_lib.verifier.operations.enrolment import EnrolRequest
 from xentpm_lib.verifier.operations.pools import known_login
-from xentpm_lib.verifier.operations.station_use import find_pool
+from xentpm_lib.verifier.operations.station_use import find_pool, only_pool
 
 __all__ = ["add"]
 
@@ -64,7 +64,12 @@ def _add_enroll(commands: Commands) -> None:
     enroll = add_command(
         commands, "enroll", _enroll, "take a pool's hosts under watch, or a host anew", _ENROLL, _ENROLL_MORE
     )
-    enroll.add_argument("pool", metavar="URL", help="of any host of the pool; later the pool's name will do")
+    enroll.add_argument(
+        "pool",
+        metavar="URL",
+        nargs="?",
+        help="of any host of the pool; later its name will do, or nothing where there is one pool",
+    )
     add_trust_options(enroll)
     _add_key_options(enroll)
     enroll.add_argument("--policy", metavar="NAME|FILE", help="assign this policy to the group")
@@ -106,7 +111,7 @@ def _init(arguments: argparse.Namespace, out: Output) -> int:
 
 def _enroll(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        known = find_pool(station, arguments.pool)
+        known = find_pool(station, arguments.pool) if arguments.pool else only_pool(station)
         url = known.addresses[0] if known else words.checked_url(arguments.pool)
         tls = chosen_trust(arguments, url, known.tls if known else None)
         login = chosen_login(arguments, url, known_login(station, known))
@@ -160,7 +165,7 @@ def _outcome(one: Enrolled) -> str:
 
 
 def _row(one: Enrolled) -> list[str]:
-    why = one.host.why if one.host else one.error.message if one.error else ""
+    why = one.host.why if one.host else ""
     return [one.info.name, one.info.uuid, _outcome(one), why]
 
 

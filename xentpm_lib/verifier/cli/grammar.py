@@ -67,17 +67,22 @@ def add_command(
     return parser
 
 
-def add_group(commands: Commands, name: str, help_text: str, example: str) -> Commands:
-    """A command that has commands of its own."""
+def add_group(
+    commands: Commands, name: str, help_text: str, example: str, alone: Run | None = None
+) -> Commands:
+    """A command that has commands of its own. alone: what it does without one of them."""
     parser = commands.add_parser(
         name,
         help=help_text,
         description=_paragraphs(help_text[:1].upper() + help_text[1:] + "."),
         epilog="example:\n" + textwrap.indent(example, "  "),
         formatter_class=formatter,
+        parents=[common_options()] if alone is not None else [],
         allow_abbrev=False,
     )
-    return parser.add_subparsers(metavar="COMMAND", required=True)
+    if alone is not None:
+        parser.set_defaults(run=alone, parser=parser)
+    return parser.add_subparsers(metavar="COMMAND", required=alone is None)
 
 
 def common_options() -> Parser:

@@ -144,4 +144,4 @@ def _fields(view: HostView, baselines: list[str], now: float) -> list[tuple[str,
 
 def _key(public: object) -> str:
     curve, bits = getattr(public, "curve", None), getattr(public, "key_bits", None)
-    return f"ECC {curve}" if curve else f"RSA {bits}"
+    return f"ECC {str(curve).upper().replace('NIST_P', 'P-')}" if curve else f"RSA {bits}"

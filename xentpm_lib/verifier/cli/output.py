@@ -19,7 +19,7 @@ from xentpm_lib.verifier.plain import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "Progress", "clean", "clean_lines", "tell"]
+__all__ = ["Output", "Progress", "clean", "clean_lines", "discard_stdout", "tell"]
 
 _MAX_CELL = 100_000  # characters of a line; longer than any that is meant
 _PIPE_COLUMNS = 240  # a table in a pipe is for grep: its lines are not wrapped
@@ -122,10 +122,10 @@ class Output:
                 raise OSError(errno.EBADF, "stdout is closed")
             _put(sys.stdout, text)
         except BrokenPipeError:
-            _discard_stdout()
+            discard_stdout()
             raise
         except OSError as error:
-            _discard_stdout()
+            discard_stdout()
             raise UsageError(
                 f"the result cannot be written: {error.strerror}",
                 "What was asked for was done; ask again with room for the result.",
@@ -163,7 +163,7 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
-def _discard_stdout() -> None:
-    """What is still buffered must not fail once more at the end."""
+def discard_stdout() -> None:
+    """Send the rest of stdout nowhere: what is still buffered must not fail once more at the end."""
     with suppress(OSError, AttributeError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

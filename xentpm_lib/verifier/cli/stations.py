@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.operations.upkeep import accept_restored
+from xentpm_lib.verifier.station import Station, default_home
 
-__all__ = ["make_station", "open_station"]
+__all__ = ["make_station", "open_station", "restored_station"]
 
 
 def open_station(arguments: argparse.Namespace) -> Station:
@@ -19,6 +20,13 @@ def make_station(arguments: argparse.Namespace) -> Path:
     """Make the station if there is none; its directory. Raises: UsageError, StoreError."""
     with Station.init(_home(arguments)) as station:
         return station.home
+
+
+def restored_station(arguments: argparse.Namespace) -> Station:
+    """The station whose store was put back from a backup. Raises: UsageError, StoreError."""
+    home = _home(arguments) or default_home()
+    accept_restored(home)
+    return Station.open(home)
 
 
 def _home(arguments: argparse.Namespace) -> Path | None:

@@ -29,4 +29,4 @@ def add_targets(parser: Parser) -> None:
 
 def add_baseline(parser: Parser, dest: str = "baseline", metavar: str = "BASELINE") -> None:
     """One baseline."""
-    parser.add_argument(dest, metavar=metavar, help="label, or 8 or more characters of its identifier")
+    parser.add_argument(dest, metavar=metavar, help="label, label@host, or 8 characters of its identifier")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from xentpm_lib.verifier.cli import prompts
 from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
 from xentpm_lib.verifier.cli.output import Output
-from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.cli.stations import open_station, restored_station
 from xentpm_lib.verifier.operations import upkeep
 
 __all__ = ["add"]
@@ -27,9 +28,9 @@ def add(commands: Commands) -> None:
         audit,
         "export",
         _export,
-        "write the ledger: enrolments, baselines, policies, changes of state, with who and when",
+        "write all history: enrolments, baselines, policies, changes of state, results, notifications",
         "xentpm-attest audit export --output audit.jsonl",
-        "One JSON document a line, the oldest first; every entry is checked before it is written.",
+        "One JSON document a line, with who and when; every record is checked before it is written.",
     )
     export.add_argument("--output", metavar="FILE", help="(default: standard output)")
     store = add_group(
@@ -55,6 +56,36 @@ def add(commands: Commands) -> None:
         "watch does it by itself. The ledger, each host's newest results and its changes of state are"
         " always kept.",
     )
+
+    restored = add_command(
+        store,
+        "restored",
+        _restored,
+        "say that an older copy of the store, put back from a backup, counts from now on",
+        "xentpm-attest store restored --yes",
+        "What was decided after the backup is gone: enrolments, baselines, and what was retired counts"
+        " again. Every"
+        " other command refuses such a store. The copy's records have to hold; that it was put back is"
+        " recorded.",
+    )
+    restored.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _restored(arguments: argparse.Namespace, out: Output) -> int:
+    if not arguments.yes:
+        prompts.confirm(
+            "Did you put back the store from a backup yourself?",
+            "the store was left as it is",
+            "If it was not you: find out who has access to it.",
+        )
+    with restored_station(arguments) as station:
+        count = station.registry.seq
+    if out.as_json:
+        out.document({"entries": count})
+    else:
+        out.text(f"The store counts as it is now, with {count} ledger entries.")
+        out.note("Next: xentpm-attest store check")
+    return 0
 
 
 def _export(arguments: argparse.Namespace, out: Output) -> int:

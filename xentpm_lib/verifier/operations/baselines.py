@@ -23,11 +23,37 @@ __all__ = [
     "compare",
     "described",
     "export",
+    "find",
     "listing",
     "retire",
     "take_over",
     "unassign",
 ]
+
+
+def find(station: Station, word: str) -> ReferenceValues:
+    """The baseline of an identifier, of 8 or more characters of it, a label, or ``LABEL@HOST``.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    try:
+        return station.registry.reference(word)
+    except UsageError as error:
+        label, at, name = word.rpartition("@")
+        same = [one for one in station.registry.references() if one.label == word]
+        if len(same) > 1:
+            raise UsageError(error.message, f"Give an identifier, or LABEL@HOST: {word}@NAME.") from error
+        if not at:
+            raise
+    host = station.registry.host(name)
+    found = [one for one in station.registry.references() if one.label == label and host.host_id in one.hosts]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} baselines of {host.name} are labelled {label!a}",
+            "See xentpm-attest baseline list.",
+        )
+    return found[0]
 
 
 def listing(station: Station, host: str | None, retired: bool) -> list[ReferenceValues]:
@@ -115,7 +141,7 @@ def event_logs(station: Station, references: Sequence[ReferenceValues]) -> Mappi
 
 def _values(station: Station, word: str) -> Values:
     try:
-        return of_reference(station, station.registry.reference(word))
+        return of_reference(station, find(station, word))
     except UsageError as no_reference:
         try:
             host = station.registry.host(word)
@@ -125,7 +151,7 @@ def _values(station: Station, word: str) -> Values:
 
 
 def _active(station: Station, word: str) -> ReferenceValues:
-    reference = station.registry.reference(word)
+    reference = find(station, word)
     if reference.retired_at is not None:
         raise UsageError(f"{reference.label!a} is retired", "See xentpm-attest baseline list --retired.")
     return reference

@@ -10,7 +10,7 @@ from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
 
-__all__ = ["append", "find_pool", "pool_named", "who"]
+__all__ = ["append", "find_pool", "only_pool", "pool_named", "who"]
 
 _MAX_NAME = 64  # characters
 
@@ -45,6 +45,15 @@ def find_pool(station: Station, word: str) -> PoolRecord | None:
         listed = ", ".join(pool.pool_id for pool in found)
         raise UsageError(f"several pools are called {word!a}: {listed}", "Give a UUID.")
     return found[0] if found else None
+
+
+def only_pool(station: Station) -> PoolRecord:
+    """The one pool that there is. Raises: UsageError when there are none or several."""
+    pools = station.registry.pools()
+    if len(pools) != 1:
+        known = ", ".join(one.name or one.addresses[0] for one in pools) or "none"
+        raise UsageError(f"which pool is meant? Known: {known}", "Give the pool's URL or name.")
+    return pools[0]
 
 
 def pool_named(station: Station, word: str) -> PoolRecord:

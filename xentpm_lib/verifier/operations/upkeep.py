@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier.keys import StationKeys
+from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.policy.loader import shipped, shipped_names
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.station_config import load_config
 from xentpm_lib.verifier.store.model import Problem, Pruned
+from xentpm_lib.verifier.store.store import Store
 
-__all__ = ["Checked", "check", "prune"]
+__all__ = ["Checked", "accept_restored", "check", "prune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,17 @@ class Checked:
 def check(station: Station) -> Checked:
     """Look at every record. Raises: StoreError when the store cannot be read."""
     return Checked(tuple(station.store.check()))
+
+
+def accept_restored(home: Path) -> None:
+    """Use the store of a station as it is, though its ledger ends earlier than it once did.
+
+    Raises:
+        UsageError: there is no such station. StoreError: its records do not hold.
+    """
+    config = load_config(home / "station.toml")
+    keys = StationKeys.open(home / "keys")
+    Store.open(config.store.address(home), keys, restored_by=who()).close()
 
 
 def prune(station: Station) -> Pruned:
