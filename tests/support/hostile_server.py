@@ -65,7 +65,7 @@ class Call:
 
 
 class HostileServer:
-    """A server at 127.0.0.1. tls: False for one that accepts connections and shakes no hands."""
+    """A server. tls: False for one that shakes no hands. names: the address in its certificate."""
 
     def __init__(
         self,
@@ -73,7 +73,8 @@ class HostileServer:
         script: Callable[[Call], None],
         tls: bool = True,
         address: str = "127.0.0.1",
-        names: str = "127.0.0.1",
+        names: str = "",
+        port: int = 0,
     ) -> None:
         self.script = script
         self.calls: List[Tuple[str, tuple]] = []
@@ -81,9 +82,10 @@ class HostileServer:
         self._tls = tls
         self._ended = threading.Event()
         self._open: List[socket.socket] = []
+        names = names or address
         stem = f"hostile-{address}-{names}"
         self.show_certificate(directory / f"{stem}.pem", directory / f"{stem}.key", names)
-        self._listener = socket.create_server((address, 0))
+        self._listener = socket.create_server((address, port))
         self.port = self._listener.getsockname()[1]
         self.url = f"https://{address}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()

@@ -23,7 +23,8 @@ class AnswerParser:
     """Takes an answer piece by piece. Nothing declared in a document can change what the rest means."""
 
     def __init__(self) -> None:
-        self._target: Any = xmlrpc.client.Unmarshaller()
+        unmarshaller: Any = xmlrpc.client.Unmarshaller()
+        self._target = unmarshaller
         self._target.xml(None, None)  # texts arrive decoded
         self._parser = expat.ParserCreate("utf-8")
         self._parser.buffer_text = True

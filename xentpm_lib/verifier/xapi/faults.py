@@ -65,7 +65,7 @@ def as_collection_error(failure: XapiFailure, secrets: Iterable[str] = ()) -> Co
     if failure.code in _REFUSED:
         message = f"the user may not do this, it takes the role pool-admin: {code}"
         return CollectionError("XAPI_AUTHENTICATION", message, permanent=True)
-    if failure.code in _UNKNOWN and params[:1] == ["host"]:
+    if failure.code in _UNKNOWN and params and params[0].lower() == "host":  # message.create: Host
         return CollectionError("HOST_UNKNOWN", "the pool knows no such host", permanent=True)
     if failure.code == "XENAPI_MISSING_PLUGIN":
         hint = "install the supplemental pack; a host upgrade removes it"

@@ -9,6 +9,7 @@ from typing import Any
 
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.records import PoolRecord
+from xentpm_lib.verifier.xapi.deadline import Deadline
 from xentpm_lib.verifier.xapi.faults import XapiFailure, as_collection_error
 from xentpm_lib.verifier.xapi.session import Credentials, MasterSession, XapiOptions
 
@@ -101,7 +102,7 @@ class PoolClient:
     def hosts(self) -> list[HostInfo]:
         """All hosts, the master first, then by name; two calls."""
         records, metrics = self._call("host.get_all_records"), self._call("host_metrics.get_all_records")
-        master = self._session.master()
+        master = self._session.master(Deadline(self._options.call_s))
         if not isinstance(records, dict) or not isinstance(metrics, dict):
             raise CollectionError("XAPI_ERROR", "host.get_all_records: not a map of records")
         found = [_host_info(ref, record, metrics, master) for ref, record in records.items()]
@@ -169,32 +170,33 @@ class PoolClient:
         self, method: str, host_uuid: str, *params: object, timeout: float | None = None, raw: bool = False
     ) -> Any:
         """Call a method of a host; its reference is looked up once. raw: let XapiFailure through."""
+        deadline = Deadline(timeout if timeout is not None else self._options.call_s)
         try:
             known = host_uuid in self._refs
             try:
-                return self._session.call(method, self._ref(host_uuid), *params, timeout=timeout)
+                return self._session.call(deadline, method, self._ref(host_uuid, deadline), *params)
             except XapiFailure as failure:
                 if not known or failure.code not in _STALE:
                     raise
                 with self._lock:
                     self._refs.pop(host_uuid, None)
-                return self._session.call(method, self._ref(host_uuid), *params, timeout=timeout)
+                return self._session.call(deadline, method, self._ref(host_uuid, deadline), *params)
         except XapiFailure as failure:
             if raw:
                 raise
             raise self._told(failure) from failure
 
-    def _ref(self, host_uuid: str) -> str:
+    def _ref(self, host_uuid: str, deadline: Deadline) -> str:
         ref = self._refs.get(host_uuid)
         if ref is None:
-            ref = _string(self._session.call("host.get_by_uuid", host_uuid))
+            ref = _string(self._session.call(deadline, "host.get_by_uuid", host_uuid))
             with self._lock:
                 self._refs[host_uuid] = ref
         return ref
 
     def _call(self, method: str, *params: object) -> Any:
         try:
-            return self._session.call(method, *params)
+            return self._session.call(Deadline(self._options.call_s), method, *params)
         except XapiFailure as failure:
             raise self._told(failure) from failure
 

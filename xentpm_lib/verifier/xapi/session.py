@@ -86,9 +86,8 @@ class MasterSession:
         login = self._login
         return login.address if login else None
 
-    def call(self, method: str, *params: object, timeout: float | None = None) -> Any:
+    def call(self, deadline: Deadline, method: str, *params: object) -> Any:
         """Call a method with the session. Raises: CollectionError; XapiFailure for what XAPI answers."""
-        deadline = Deadline(timeout if timeout is not None else self._options.call_s)
         for left in reversed(range(_MAX_TRIES)):
             login = self._current(deadline)
             try:
@@ -117,9 +116,9 @@ class MasterSession:
             known = ""
         return (login.ref, known) if login else (known,)
 
-    def master(self, timeout: float | None = None) -> str:
+    def master(self, deadline: Deadline) -> str:
         """The reference of the master's host record. Raises: CollectionError."""
-        return self._current(Deadline(timeout or self._options.call_s)).master
+        return self._current(deadline).master
 
     def close(self) -> None:
         """Log out, as far as that goes quickly, and close all connections. Never fails."""

@@ -88,6 +88,7 @@ class Transport(xmlrpc.client.Transport):
         self._trust = trust
         self._stream: _Stream | None = None
         self._used_at = 0.0
+        self._aborted = False
 
     def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
         """Send a call and return the values of its answer. Raises: CollectionError, xmlrpc.client.Fault."""
@@ -105,7 +106,8 @@ class Transport(xmlrpc.client.Transport):
             stream.connection.close()
 
     def abort(self) -> None:
-        """End the call that another thread makes over this connection, at once."""
+        """End the call that another thread makes over this connection, at once and for good."""
+        self._aborted = True
         stream = self._stream
         if stream is not None:
             stream.deadline = Deadline(0)
@@ -144,6 +146,7 @@ class Transport(xmlrpc.client.Transport):
 
     def _connected(self) -> tuple[_Stream, bool]:
         """The connection, and whether it was used before."""
+        self._check_open()
         stream = self._stream
         if stream is not None:
             if time.monotonic() - self._used_at < IDLE_LIMIT_S and not stream.readable():
@@ -152,7 +155,13 @@ class Transport(xmlrpc.client.Transport):
             self.close()
         connection = connect(self.address, self._trust, self.deadline.part(CONNECT_TIMEOUT_S))
         self._stream = _Stream(connection, self.deadline)
+        self._check_open()
         return self._stream, False
+
+    def _check_open(self) -> None:
+        if self._aborted:
+            self.close()
+            raise CollectionError("XAPI_ERROR", "the connection to the pool was closed here")
 
     def _answer(self, stream: _Stream, path: str, body: bytes) -> Any:
         channel = http.client.HTTPConnection(self.address.host, self.address.port)
