@@ -6,6 +6,8 @@ PCR values; else only the values are told, for any event could be invented.
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +15,16 @@ from dataclasses import dataclass, field
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.quote import QuoteEvidence
-from xentpm_lib.verifier.explanation import Explanation, Paragraph, printable
+from xentpm_lib.verifier.explanation import Explanation, Paragraph
 from xentpm_lib.verifier.findings import Category, Finding, Severity
+from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.changes import Shown, changed_register, event_at
 from xentpm_lib.verifier.result import AttestationResult, State, Verdict
 
 __all__ = ["Known", "explain"]
 
+_HOST = re.compile(r"\bHOST\b")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds
 _ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -92,7 +96,7 @@ def explain(
     run = _history(result, known)
     ordered = sorted(result.findings, key=lambda one: _ORDER[one.severity])
     paragraphs = [_explained(one, run, shown, known) for one in ordered]
-    name = printable(result.host_name) or result.host_id
+    name = one_line(result.host_name) or result.host_id
     return Explanation(
         host_id=result.host_id,
         host_name=name,
@@ -100,7 +104,7 @@ def explain(
         headline=_HEADLINES[state].format(name),
         facts=tuple(_facts(result, run, now)),
         paragraphs=tuple(paragraphs),
-        advice=tuple(_advice(ordered, state)),
+        advice=tuple(_advice(ordered, state, name)),
     )
 
 
@@ -125,9 +129,9 @@ def _facts(
     else:
         last = next((one for one in run if one.verdict is Verdict.TRUSTED), None)
         yield "last trusted", "never, as far as is known" if last is None else _when(last.appraised_at, now)
-    yield "policy", printable(result.policy.name)
+    yield "policy", one_line(result.policy.name)
     trusted = result.verdict is Verdict.TRUSTED
-    labels = [printable(one.label) for one in result.references if one.matched or not trusted]
+    labels = [one_line(one.label) for one in result.references if one.matched or not trusted]
     if labels:
         yield "matches" if trusted else "compared with", ", ".join(labels)
     if result.ek_trust:
@@ -137,11 +141,10 @@ def _facts(
 def _explained(
     found: Finding, run: Sequence[AttestationResult], shown: Shown | None, known: Known
 ) -> Paragraph:
-    about = " ".join(part for part in (found.component, f"({found.where})" if found.where else "") if part)
-    what, notes = printable(about), list[str]()
+    what, notes = one_line(found.component), list[str]()
     if found.code == "PCR_CHANGED":
         notes, narrowed = changed_register(found, shown, known.references, known.logs)
-        what = f"{narrowed or printable(found.component)} ({found.where})"
+        what = narrowed or what
     elif shown is not None and event_at(found.where, shown):
         notes = ["the event: " + event_at(found.where, shown)]
     facts = (
@@ -151,7 +154,8 @@ def _explained(
         ("since", _since(found, run)),
     )
     title = found.kind.title + (f": {what}" if what else "")
-    told = tuple((name, printable(value)) for name, value in facts if value)
+    title += f" ({one_line(found.where)})" if found.where else ""
+    told = tuple((name, one_line(value)) for name, value in facts if value)
     return Paragraph(found.code, found.severity, title, told, tuple(notes))
 
 
@@ -172,10 +176,11 @@ def _same(one: Finding, other: Finding) -> bool:
     return (one.code, one.where, one.severity) == (other.code, other.where, other.severity)
 
 
-def _advice(ordered: Iterable[Finding], state: State) -> Iterable[str]:
+def _advice(ordered: Iterable[Finding], state: State, name: str) -> Iterable[str]:
+    """What to do, each once. Commands in it can be typed as they stand: HOST is the host's name."""
     sentences = [_STALE_ADVICE] if state is State.STALE else []
     sentences += [one.kind.advice for one in ordered if one.severity is not Severity.INFO and one.kind.advice]
-    return dict.fromkeys(sentences)
+    return dict.fromkeys(_HOST.sub(shlex.quote(name).replace("\\", "\\\\"), one) for one in sentences)
 
 
 def _when(at: float, now: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from xentpm_lib.verifier.findings import Severity
 from xentpm_lib.verifier.result import State
 
-__all__ = ["TEXT_WIDTH", "Explanation", "Paragraph", "printable"]
+__all__ = ["TEXT_WIDTH", "Explanation", "Paragraph"]
 
 TEXT_WIDTH = 100  # characters of a line; digests are never broken
 
@@ -82,11 +82,6 @@ class Explanation:
             "findings": [paragraph.to_object() for paragraph in self.paragraphs],
             "advice": list(self.advice),
         }
-
-
-def printable(text: str) -> str:
-    """Text without control, direction and other invisible characters: they are shown as escapes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _paragraph(number: int, paragraph: Paragraph) -> list[str]:

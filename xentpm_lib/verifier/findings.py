@@ -91,7 +91,7 @@ _REENROL = (
     " Else investigate."
 )
 _REBASELINE = (
-    "If the change was planned, approve it: xentpm-attest baseline approve."
+    "If the change was planned, approve it: xentpm-attest baseline approve HOST."
     " Else restore the component and reboot."
 )
 _UPDATE = "Install the same release of xentpm on the host and here, then try again."
@@ -209,7 +209,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         False,
         "There are no reference values to compare the host with",
-        "Look at what it shows, then: xentpm-attest baseline capture HOST.",
+        "If it is known to be good: xentpm-attest baseline capture HOST --label LABEL.",
     ),
     "PCR_CHANGED": FindingKind(
         _MEASUREMENT, _FAILED, False, "A measurement is not the expected one", _REBASELINE
@@ -249,7 +249,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         True,
         "The event log has an event of a type that is not known",
-        "Look at the event: xentpm-attest explain.",
+        "Look at the event: xentpm-attest explain HOST.",
     ),
     "BOOT_LOG_MISMATCH": FindingKind(
         _EVIDENCE,

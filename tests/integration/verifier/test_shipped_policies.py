@@ -149,7 +149,7 @@ WORDS = {
     "xen": "Xen",
     "kernel": "dom0 kernel",
     "xen-cmdline": "command line of Xen",
-    "kernel-cmdline": "the dom0 kernel's",
+    "kernel-cmdline": "command line of dom0 kernel",
 }
 
 

@@ -14,7 +14,8 @@ from xentpm_lib.verifier.findings import Finding
 from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.diff import EventChange, event_changes
 from xentpm_lib.verifier.reference.event_text import event_line
-from xentpm_lib.verifier.reference.measured import MeasuredEvent, Register, measurements
+from xentpm_lib.verifier.reference.measured import Register, measurements
+from xentpm_lib.verifier.reference.words import change_line, word_changes
 
 __all__ = ["Shown", "changed_register", "event_at"]
 
@@ -25,19 +26,18 @@ _NO_LOG = (
     "No log tells which part of it changed: most Xen hosts have none."
     " Compare the host's files with those of a good host."
 )
+_CONFIGURATION = "boot configuration"
 _FILES = (  # in the name of a file that a boot loader reads, and what it is then
-    ("grub.cfg", "boot configuration"),
+    ("grub.cfg", _CONFIGURATION),
     ("initrd", "dom0 initrd"),
     ("initramfs", "dom0 initrd"),
     ("vmlinuz", "dom0 kernel"),
     ("tboot", "tboot"),
     ("xen", "Xen"),
 )
-_COMMANDS = (
-    ("kernel_cmdline:", "command line of Xen or tboot"),
-    ("module_cmdline:", "command line of a module: the dom0 kernel's, most likely"),
-    ("grub_cmd:", "boot configuration"),
-)
+_COMMAND_LINE = "command line of "
+_LINES = ("kernel_cmdline:", "module_cmdline:")  # what GRUB's log calls the two kinds
+_LOADERS = ("multiboot2", "module2", "linux", "multiboot", "module")
 _GRUB_COMMANDS, _GRUB_FILES = 8, 9
 
 
@@ -76,9 +76,10 @@ def changed_register(
     if register not in before or register not in after:
         return [_NO_LOG], ""
     changes = event_changes(before[register], after[register])
-    notes = [_change(one) for one in changes[:_MAX_CHANGES]]
-    if len(changes) > _MAX_CHANGES:
-        notes.append(f"and {len(changes) - _MAX_CHANGES} more events")
+    told = _without_repetition(changes)
+    notes = [change_line(one) for one in told[:_MAX_CHANGES]]
+    if len(told) > _MAX_CHANGES:
+        notes.append(f"and {len(told) - _MAX_CHANGES} more events")
     return notes, _narrowed(register[1], changes)
 
 
@@ -91,21 +92,18 @@ def _compared(
     return max(fitting, key=lambda one: (one.retired_at is None, one.created_at), default=None)
 
 
-def _change(change: EventChange) -> str:
-    a, b = change.a, change.b
-    if a is None and b is not None:
-        return f"new: {_event_words(b)}"
-    if b is None and a is not None:
-        return f"gone: {_event_words(a)}"
-    if a is None or b is None:
-        return ""
-    if a.text == b.text:
-        return f"changed: {a.text}: was {a.digest.hex()}, is {b.digest.hex()}"
-    return f"changed: {a.text}; now: {b.text}"
+def _without_repetition(changes: Sequence[EventChange]) -> list[EventChange]:
+    """GRUB measures a command line in its menu entry, as a command, and by itself. Keep the last."""
+    last = {_words(change): number for number, change in enumerate(changes)}
+    return [change for number, change in enumerate(changes) if last[_words(change)] == number]
 
 
-def _event_words(event: MeasuredEvent) -> str:
-    return event.text if event.proven else f"{event.text}: {event.digest.hex()}"
+def _words(change: EventChange) -> object:
+    """Equal for changes of the same words; the change itself where that cannot be said."""
+    if change.a is None or change.b is None:
+        return change
+    words = word_changes(change.a.text, change.b.text)
+    return words if any(words) else change
 
 
 def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:
@@ -113,19 +111,30 @@ def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:
 
     The name is the one from the known-good boot, where there is one: the other is a claim of the host.
     """
-    table = {_GRUB_COMMANDS: _COMMANDS, _GRUB_FILES: _FILES}.get(pcr)
-    if table is None or not changes:
-        return ""
-    names: list[str] = []
-    for event in (one.a or one.b for one in changes):
-        text = "" if event is None else event.text
-        word = text if pcr == _GRUB_COMMANDS else text.rpartition("/")[2]
-        name = next((name for part, name in table if part in word), "")
-        if not name:
-            return ""
-        if name not in names:
-            names.append(name)
-    return ", ".join(names)
+    texts = [event.text for event in (one.a or one.b for one in changes) if event is not None]
+    if pcr == _GRUB_FILES:
+        names = [_file_name(text) for text in texts]
+    elif pcr == _GRUB_COMMANDS:
+        names = [_command_name(text, before) for text, before in zip(texts, ["", *texts])]
+        if any(name.startswith(_COMMAND_LINE) for name in names):  # then the menu entry is another, too
+            names = [name for name in names if name != _CONFIGURATION]
+    else:
+        names = [""]
+    return ", ".join(dict.fromkeys(names)) if all(names) else ""
+
+
+def _file_name(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return next((what for part, what in _FILES if part in name), "")
+
+
+def _command_name(text: str, before: str) -> str:
+    """What a GRUB command is about. before: the changed event before it, the command with the file's name."""
+    if not text.startswith(_LINES):
+        return _CONFIGURATION if text.startswith("grub_cmd:") else ""
+    words = before.split()
+    file = _file_name(words[2]) if len(words) > 2 and words[1] in _LOADERS else ""
+    return _COMMAND_LINE + (file or ("Xen or tboot" if text.startswith(_LINES[0]) else "a module"))
 
 
 def event_at(where: str, shown: Shown) -> str:

@@ -28,7 +28,7 @@ from xentpm_lib.evidence.event_types import (
 
 __all__ = ["MAX_LINE", "event_line", "is_own_digest", "one_line"]
 
-MAX_LINE = 300  # characters
+MAX_LINE = 4096  # characters
 _GRUB_KINDS = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ")
 _EFI_VARIABLES = (EV_EFI_VARIABLE_DRIVER_CONFIG, 0x80000002, 0x8000000C, 0x800000E0)
 _EFI_IMAGES = (EV_EFI_BOOT_SERVICES_APPLICATION, 0x80000004, 0x80000005)
