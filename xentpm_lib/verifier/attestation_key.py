@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -66,13 +66,17 @@ def attestation_key(ak: Public) -> AttestationKey:
 
     Raises:
         FormatError: it is no public area that a TPM could have.
-        ValueError: its numbers are no key: a point that is not on the curve.
     """
     name, faults = ak.name(), ak.attestation_key_faults()
     scheme = (ak.scheme.name, ak.scheme.hash or "") if ak.scheme else ("", "")
     if not faults and scheme[1] not in _HASHES:
         faults = (f"it signs {scheme[1]} digests",)
-    verify = None if faults else _verifier(ak, *scheme)
+    verify: _Verify | None = None
+    if not faults:
+        try:
+            verify = _verifier(ak, *scheme)
+        except (ValueError, UnsupportedAlgorithm):
+            faults = ("its numbers are no key",)
     qualified = qualified_name(ENDORSEMENT_HIERARCHY, name)
     return AttestationKey(name, qualified, ak.to_tpm2b(), *scheme, faults, verify)
 
