@@ -39,6 +39,7 @@ class WebhookChannel:
         """POST it. Raises: DeliveryError."""
         body = notification.body.encode("utf-8")
         headers = {
+            "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": f"xentpm-attest/{__version__}",
             **self._signature(notification.notification_id, body),

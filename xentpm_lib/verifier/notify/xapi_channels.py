@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from xentpm_lib.errors import FormatError
+from xentpm_lib.errors import FormatError, UsageError
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.config import ChannelConfig
@@ -89,7 +89,7 @@ class Pool(Protocol):
 
 
 class _PoolChannel:
-    """pools: gives the client of a pool by its id; raises CollectionError."""
+    """pools: gives the client of a pool by its id; raises UsageError for one that is not known."""
 
     def __init__(self, config: ChannelConfig, pools: Callable[[str], Pool]) -> None:
         self.config = config
@@ -110,6 +110,8 @@ class _PoolChannel:
             raise DeliveryError(
                 error.message, wide=not gone and error.finding not in _THIS_ONE, final=gone
             ) from error
+        except UsageError as error:  # the pool was forgotten
+            raise DeliveryError(error.message, wide=False, final=True) from error
 
     def carry_out(self, document: Document, notification: Notification) -> None:
         """What the kind of channel does. Raises: CollectionError."""

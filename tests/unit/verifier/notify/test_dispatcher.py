@@ -1,0 +1,403 @@
+"""The dispatcher with a real store and real receivers: at least once, in order, nobody waits for another."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from support.http_receiver import Receiver
+from support.smtp_receiver import MailServer
+from xentpm_lib.verifier.notify.change import Announcer
+from xentpm_lib.verifier.notify.channels import channels_of
+from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
+from xentpm_lib.verifier.notify.delivery import DeliveryError
+from xentpm_lib.verifier.notify.dispatcher import Dispatcher
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.secret import SecretRef
+from xentpm_lib.verifier.station import Station
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode("ascii")
+PENDING = "pending"
+
+
+@pytest.fixture
+def station(tmp_path):
+    with Station.init(tmp_path / "station", "version = 1\n") as station:
+        yield station
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "hook.secret"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return SecretRef(file=str(path))
+
+
+@pytest.fixture
+def hook(secret):
+    """Returns the configuration of a webhook."""
+
+    def make(receiver, name="hook", **options):
+        options = {"timeout": 5.0, "secret": secret, **options}
+        return ChannelConfig(name, ChannelKind.WEBHOOK, url=receiver.url, **options)
+
+    return make
+
+
+@pytest.fixture
+def mail(tmp_path):
+    """Returns the configuration of a channel to a mail server."""
+
+    def make(server, name="mail"):
+        path = tmp_path / f"{name}.url"
+        path.write_text(f"mailto://127.0.0.1:{server.port}?from=a@example.org&to=b@example.org")
+        path.chmod(0o600)
+        return ChannelConfig(name, ChannelKind.APPRISE, address=SecretRef(file=str(path)))
+
+    return make
+
+
+@pytest.fixture
+def dispatch(station):
+    """Returns a dispatcher that runs."""
+    running = []
+
+    def start(*configs, clock=time.time, **options):
+        dispatcher = Dispatcher(station.store, channels_of(configs, _no_pools), clock, **options)
+        dispatcher.start()
+        running.append(dispatcher)
+        return dispatcher
+
+    yield start
+    for dispatcher in running:
+        dispatcher.close()
+
+
+class Clock:
+    """Real time, and what a test adds to it."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def __call__(self):
+        return time.time() + self.ahead
+
+
+def _no_pools(pool_id):
+    raise AssertionError(f"nothing is to be done on {pool_id}")
+
+
+def _told(configs, make_change, *states, host="host-1", start=None):
+    """The notifications of a host that goes through these states."""
+    announcer, old, found = Announcer(configs), State.TRUSTED, []
+    at = time.time() if start is None else start
+    for state in states:
+        found += announcer.changed(make_change(state, old=old, at=at, host=host))
+        at, old = at + 0.001, state
+    return found
+
+
+def _wait(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.02)
+
+
+def _states(store, channel="hook"):
+    return store.outbox_counts().get(channel, {})
+
+
+def test_what_is_in_the_outbox_is_delivered_once_and_in_order(station, hook, dispatch, make_change):
+    with Receiver() as receiver:
+        configs = [hook(receiver)]
+        states = [State.UNREACHABLE, State.UNTRUSTED_KEY, State.TRUSTED] * 5
+        told = _told(configs, make_change, *states)
+        station.store.outbox_add(told)
+        dispatcher = dispatch(*configs)
+        assert dispatcher.drain(20.0)
+        station.store.outbox_add(told)  # the same once more
+        assert dispatcher.drain(20.0)
+        assert [request.body.decode() for request in receiver.got] == [one.body for one in told]
+    assert _states(station.store) == {"delivered": 15}
+
+
+def test_something_new_is_delivered_at_once_when_it_is_woken(station, hook, dispatch, make_change):
+    with Receiver() as receiver:
+        dispatcher = dispatch(hook(receiver))
+        time.sleep(0.2)
+        start = time.monotonic()
+        station.store.outbox_add(_told([hook(receiver)], make_change, State.UNREACHABLE))
+        dispatcher.wake()
+        assert receiver.wait_for(1)[0].at - start < 1.0
+
+
+def test_what_fails_is_tried_again_with_the_same_id(station, hook, dispatch, make_change):
+    clock = Clock()
+    with Receiver() as receiver:
+        receiver.answers = [503, "drop", 200]
+        configs = [hook(receiver)]
+        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
+        dispatcher = dispatch(*configs, clock=clock)
+        for ahead in (6.0, 17.0):
+            dispatcher.drain(10.0)
+            clock.ahead = ahead
+        receiver.wait_for(3)
+        dispatcher.drain(10.0)
+    assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
+    assert len({request.body for request in receiver.got}) == 1
+    assert _states(station.store) == {"delivered": 1}
+
+
+def test_a_channel_that_hangs_and_one_that_fails_delay_no_other(station, hook, mail, dispatch, make_change):
+    with Receiver() as hanging, Receiver() as failing, Receiver() as good, MailServer() as server:
+        hanging.answers, failing.answers = ["hang"], [500]
+        configs = [
+            hook(hanging, "hanging", timeout=30.0),
+            hook(failing, "failing"),
+            hook(good, "good"),
+            mail(server),
+        ]
+        start = time.monotonic()
+        for host in range(10):
+            notifications = _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+            station.store.outbox_add(notifications)
+        dispatcher = dispatch(*configs)
+        good.wait_for(10, 5.0)
+        assert time.monotonic() - start < 5.0
+        _wait(lambda: len(server.messages) == 10, 25.0)
+        assert _states(station.store, "hanging") == {PENDING: 10}
+        assert _states(station.store, "failing") == {PENDING: 10}
+        assert len(hanging.got) == 1 and len(failing.got) <= 3
+        start = time.monotonic()
+        dispatcher.close()
+        assert time.monotonic() - start < 5.0
+
+
+def test_a_message_that_is_refused_blocks_neither_other_hosts_nor_the_channel(
+    station, hook, dispatch, make_change
+):
+    with Receiver() as receiver:
+        receiver.answers = [422, 200]
+        configs = [hook(receiver)]
+        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, State.TRUSTED, host="a"))
+        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, host="b"))
+        dispatch(*configs).drain(10.0)
+        hosts = [json.loads(request.body)["host"]["uuid"] for request in receiver.got]
+    assert hosts == ["a", "b"]  # and the second of a waits for its first
+    assert _states(station.store) == {"delivered": 1, PENDING: 2}
+
+
+def test_it_gives_up_after_the_time_and_says_so(station, hook, dispatch, make_change, caplog):
+    clock = Clock()
+    with Receiver() as receiver:
+        receiver.answers = [500]
+        configs = [hook(receiver, give_up=600.0)]
+        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
+        dispatcher = dispatch(*configs, clock=clock)
+        receiver.wait_for(1)
+        dispatcher.drain(10.0)
+        assert _states(station.store) == {PENDING: 1}
+        clock.ahead = 700.0
+        _wait(lambda: _states(station.store) == {"failed": 1})
+        receiver.answers = [200]
+        station.store.outbox_add(_told(configs, make_change, State.UNTRUSTED_KEY, start=clock()))
+        dispatcher.drain(10.0)
+    assert _states(station.store) == {"failed": 1, "delivered": 1}
+    assert "gave up" in caplog.text and SECRET not in caplog.text
+
+
+def test_a_channel_that_delivers_nothing_is_told_of_once_and_its_recovery_too(
+    station, hook, mail, dispatch, make_change
+):
+    clock = Clock()
+    with Receiver() as failing, Receiver() as other, MailServer() as server:
+        failing.answers = [503]
+        configs = [hook(failing), hook(other, "other"), mail(server)]
+        station.store.outbox_add(_told(configs[:1], make_change, State.UNREACHABLE))
+        first = dispatch(*configs, clock=clock)
+        failing.wait_for(1)
+        first.drain(5.0)
+        assert other.got == []
+        clock.ahead = 1000.0
+        (request,) = other.wait_for(1)
+        body = json.loads(request.body)
+        assert (body["event"], body["channel"]) == ("channel_failed", "hook")
+        assert "status 503" in body["summary"]
+        first.drain(5.0)
+        first.close()
+
+        second = dispatch(*configs, clock=clock)  # a restart does not tell it again
+        clock.ahead = 3000.0
+        failing.wait_for(3)
+        second.drain(5.0)
+        assert len(other.got) == 1
+        failing.answers = [200]
+        clock.ahead = 9000.0
+        body = json.loads(other.wait_for(2)[1].body)
+        assert (body["event"], body["channel"]) == ("channel_recovered", "hook")
+        _wait(lambda: len(server.messages) == 2)
+    subjects = [message["Subject"] for message in server.messages]
+    assert subjects[0].startswith("The notification channel hook cannot deliver")
+    assert subjects[1] == "The notification channel hook delivers again"
+
+
+def test_a_mistake_in_a_channel_stops_neither_it_nor_the_others(station, hook, make_change, caplog):
+    class Broken:
+        """A channel with a mistake in it."""
+
+        def __init__(self, config):
+            self.config, self.left = config, 1
+
+        def deliver(self, notification):
+            if self.left:
+                self.left -= 1
+                raise ZeroDivisionError
+
+        def close(self):
+            pass
+
+    clock = Clock()
+    config = ChannelConfig("broken", ChannelKind.WEBHOOK)
+    station.store.outbox_add(_told([config], make_change, State.UNREACHABLE))
+    with Dispatcher(station.store, [Broken(config)], clock) as dispatcher:
+        dispatcher.drain(5.0)
+        assert _states(station.store, "broken") == {PENDING: 1}
+        clock.ahead = 10.0
+        dispatcher.drain(5.0)
+    assert _states(station.store, "broken") == {"delivered": 1}
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_only_the_newest_marks_are_set_and_pools_do_not_wait_for_one_another(station, make_change):
+    class Pool:
+        """Remembers what is done; hangs until it is let go."""
+
+        def __init__(self):
+            self.done, self.go = [], threading.Event()
+
+        def set_marks(self, host, add, remove, keys, gone):
+            assert self.go.wait(30)
+            self.done.append((host, tuple(add)))
+
+    dead, alive = Pool(), Pool()
+    alive.go.set()
+    config = ChannelConfig("marks", ChannelKind.XAPI_MARKS)
+    channels = channels_of([config], {"dead": dead, "alive": alive}.__getitem__)
+    announcer = Announcer([config])
+    old = State.STALE
+    for number, state in enumerate([State.TRUSTED, State.UNREACHABLE, State.UNTRUSTED_KEY]):
+        for pool in ("dead", "alive"):
+            change = make_change(state, old=old, at=time.time() + number, host=f"in-{pool}", pool=pool)
+            station.store.outbox_add(announcer.changed(change))
+        old = state
+    with Dispatcher(station.store, channels) as dispatcher:
+        _wait(lambda: alive.done == [("in-alive", ("xentpm:untrusted",))])
+        assert dead.done == []
+        dead.go.set()
+        assert dispatcher.drain(10.0)
+    assert dead.done == [("in-dead", ("xentpm:untrusted",))]
+
+
+PROGRAM = textwrap.dedent("""
+    import sys, time
+    from pathlib import Path
+    from xentpm_lib.verifier.notify.channels import channels_of
+    from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
+    from xentpm_lib.verifier.notify.dispatcher import Dispatcher
+    from xentpm_lib.verifier.secret import SecretRef
+    from xentpm_lib.verifier.station import Station
+
+    home, url, secret = sys.argv[1:]
+    with Station.open(Path(home)) as station:
+        hook = ChannelConfig("hook", ChannelKind.WEBHOOK, url=url, secret=SecretRef(file=secret))
+        with Dispatcher(station.store, channels_of([hook], None)):
+            print("ready", flush=True)
+            time.sleep(60)
+""")
+
+
+def _process(station, receiver, secret):
+    words = [sys.executable, "-c", PROGRAM, str(station.home), receiver.url, secret.file]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_kill_between_delivery_and_acknowledgement_loses_nothing(
+    station, hook, secret, make_change, tmp_path
+):
+    """The receiver has it but the process was killed before it knew: it comes again, with the same id."""
+    with Receiver() as receiver:
+        receiver.answers = ["hang", 200]  # it is taken, and no answer goes back
+        (told,) = _told([hook(receiver)], make_change, State.UNTRUSTED_KEY)
+        station.store.outbox_add([told])
+        first = _process(station, receiver, secret)
+        receiver.wait_for(1)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert _states(station.store) == {PENDING: 1}
+        second = _process(station, receiver, secret)
+        receiver.wait_for(2)
+        _wait(lambda: _states(station.store) == {"delivered": 1})
+        second.kill()
+        second.wait()
+        first.stdout.close()
+        second.stdout.close()
+    assert [request.headers["webhook-id"] for request in receiver.got] == [told.notification_id] * 2
+    assert [request.body.decode() for request in receiver.got] == [told.body] * 2
+
+
+def test_random_kills_lose_nothing(station, hook, secret, make_change):
+    """However often it is killed, every notification arrives, and each host's in order."""
+    with Receiver() as receiver:
+        configs = [hook(receiver)]
+        told = []
+        for host in range(20):
+            told += _told(configs, make_change, State.UNREACHABLE, State.TRUSTED, host=f"host-{host:02}")
+        station.store.outbox_add(told)
+        for number in range(6):
+            process = _process(station, receiver, secret)
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.01 * number)
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        process = _process(station, receiver, secret)
+        _wait(lambda: _states(station.store) == {"delivered": 40}, 40.0)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        first = list(dict.fromkeys(request.headers["webhook-id"] for request in receiver.got))
+    assert first == [one.notification_id for one in told]
+
+
+def test_an_altered_row_is_not_sent(station, hook, dispatch, make_change):
+    import sqlite3
+
+    with Receiver() as receiver:
+        configs = [hook(receiver)]
+        told = _told(configs, make_change, State.UNTRUSTED_KEY, State.TRUSTED)
+        station.store.outbox_add(told)
+        with sqlite3.connect(station.home / "store.sqlite") as database:
+            database.execute(
+                "UPDATE outbox SET body = replace(body, 'untrusted', 'trusted') WHERE sequence = 1"
+            )
+        dispatch(*configs).drain(10.0)
+        assert [request.body.decode() for request in receiver.got] == [told[1].body]
+
+
+def test_a_delivery_error_is_the_only_error_of_a_channel(hook, make_notification):
+    with Receiver() as receiver:
+        pass
+    (channel, _) = channels_of([hook(receiver)], _no_pools)
+    with pytest.raises(DeliveryError):
+        channel.deliver(make_notification())
