@@ -132,9 +132,9 @@ def grub_boot(options):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (b" init=/bin/sh", "added: init=/bin/sh"),
-        (b"", "removed: ro"),
-        (b" rw", "removed: ro; added: rw"),
+        (b" init=/bin/sh", "added 'init=/bin/sh'"),
+        (b"", "removed 'ro'"),
+        (b" rw", "removed 'ro', added 'rw'"),
     ],
 )
 def test_a_changed_command_line_is_told_once_and_in_its_words(options, words):
@@ -147,7 +147,7 @@ def test_a_changed_command_line_is_told_once_and_in_its_words(options, words):
     assert paragraph.title.endswith(": command line of dom0 kernel (sha256:8)")
     (note,) = paragraph.notes
     assert note.startswith("changed: module_cmdline: root=LABEL=x quiet splash")
-    assert note.endswith(f"...: {words}")
+    assert note.endswith(f" ...: {words}")
 
 
 @pytest.mark.parametrize("missing", ["shown", "references", "logs"])

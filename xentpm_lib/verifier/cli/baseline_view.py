@@ -13,6 +13,7 @@ from xentpm_lib.verifier.cli.words import clock_time
 from xentpm_lib.verifier.operations import baselines
 from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.diff import Difference, EventChange
+from xentpm_lib.verifier.reference.words import change_lines
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.times import format_time
 
@@ -83,8 +84,8 @@ def tell_differences(out: Output, found: tuple[Difference, ...]) -> None:
     for one in found:
         out.text(f"PCR {one.pcr} ({one.bank}): {one.what}")
         out.text(f"    was  {_value(one.a)}\n    is   {_value(one.b)}")
-        for event in one.events or ():
-            out.text(f"    {_event(event)}")
+        for line in change_lines(one.events or ()):
+            out.text(f"    {line}")
 
 
 def differences_json(found: tuple[Difference, ...]) -> list[dict[str, Any]]:
@@ -104,14 +105,6 @@ def differences_json(found: tuple[Difference, ...]) -> list[dict[str, Any]]:
 
 def _value(value: bytes | None) -> str:
     return value.hex() if value else "not recorded"
-
-
-def _event(change: EventChange) -> str:
-    if change.a is None:
-        return f"new:     {change.b.text if change.b else ''}"
-    if change.b is None:
-        return f"gone:    {change.a.text}"
-    return f"changed: {change.a.text}" + ("" if change.a.text == change.b.text else f", now {change.b.text}")
 
 
 def _event_json(change: EventChange) -> dict[str, Any]:

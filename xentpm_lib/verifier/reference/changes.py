@@ -15,11 +15,10 @@ from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.diff import EventChange, event_changes
 from xentpm_lib.verifier.reference.event_text import event_line
 from xentpm_lib.verifier.reference.measured import Register, measurements
-from xentpm_lib.verifier.reference.words import change_line, word_changes
+from xentpm_lib.verifier.reference.words import change_lines
 
 __all__ = ["Shown", "changed_register", "event_at"]
 
-_MAX_CHANGES = 12  # events of a register that are listed
 _WHERE = re.compile(r"([a-z0-9_]+):([0-9]{1,2})")
 _EVENT = re.compile(r"event_log\[([0-9]{1,5})\]")
 _NO_LOG = (
@@ -76,11 +75,7 @@ def changed_register(
     if register not in before or register not in after:
         return [_NO_LOG], ""
     changes = event_changes(before[register], after[register])
-    told = _without_repetition(changes)
-    notes = [change_line(one) for one in told[:_MAX_CHANGES]]
-    if len(told) > _MAX_CHANGES:
-        notes.append(f"and {len(told) - _MAX_CHANGES} more events")
-    return notes, _narrowed(register[1], changes)
+    return change_lines(changes), _narrowed(register[1], changes)
 
 
 def _compared(
@@ -90,20 +85,6 @@ def _compared(
     bank, pcr = register
     fitting = [one for one in references if one.pcrs.get(bank, {}).get(pcr, b"").hex() == found.expected]
     return max(fitting, key=lambda one: (one.retired_at is None, one.created_at), default=None)
-
-
-def _without_repetition(changes: Sequence[EventChange]) -> list[EventChange]:
-    """GRUB measures a command line in its menu entry, as a command, and by itself. Keep the last."""
-    last = {_words(change): number for number, change in enumerate(changes)}
-    return [change for number, change in enumerate(changes) if last[_words(change)] == number]
-
-
-def _words(change: EventChange) -> object:
-    """Equal for changes of the same words; the change itself where that cannot be said."""
-    if change.a is None or change.b is None:
-        return change
-    words = word_changes(change.a.text, change.b.text)
-    return words if any(words) else change
 
 
 def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from xentpm_lib.verifier.reference.diff import EventChange
 from xentpm_lib.verifier.reference.measured import MeasuredEvent
 
-__all__ = ["change_line", "word_changes"]
+__all__ = ["change_line", "change_lines", "word_changes"]
 
+_MAX_LINES = 12  # changes of a register that are told
 _HEAD = 80  # characters of a long text that are shown
+_TEXT = 400  # characters of a text that is shown as it is
 _MAX_WORDS = 400  # of a text; in longer ones single words are not looked for
 _MAX_TOLD = 12  # added or removed words that are told
+
+
+def change_lines(changes: Sequence[EventChange]) -> list[str]:
+    """What changed in a register, line by line, as ``change_line`` says it; the first of very many.
+
+    GRUB measures a command line in its menu entry, as a command, and by itself: it is told once.
+    """
+    last = {_identity(change): number for number, change in enumerate(changes)}
+    told = [change for number, change in enumerate(changes) if last[_identity(change)] == number]
+    lines = [change_line(change) for change in told[:_MAX_LINES]]
+    return lines + ([f"and {len(told) - _MAX_LINES} more events"] if len(told) > _MAX_LINES else [])
 
 
 def change_line(change: EventChange) -> str:
@@ -23,10 +37,11 @@ def change_line(change: EventChange) -> str:
     if a.text == b.text:
         return f"changed: {_head(a.text)}: was {a.digest.hex()}, is {b.digest.hex()}"
     removed, added = word_changes(a.text, b.text)
-    told = [f"{what}: {' '.join(words)}" for what, words in (("removed", removed), ("added", added)) if words]
+    pairs = (("removed", removed), ("added", added))
+    told = [f"{what} '{' '.join(words)}'" for what, words in pairs if words]
     if told and len(a.text) > _HEAD and max(len(removed), len(added)) <= _MAX_TOLD:
-        return f"changed: {_head(a.text)}: {'; '.join(told)}"
-    return f"changed: {a.text}; now: {b.text}"
+        return f"changed: {_head(a.text)}: {', '.join(told)}"
+    return f"changed: {_head(a.text, _TEXT)}; now: {_head(b.text, _TEXT)}"
 
 
 def word_changes(a: str, b: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -44,9 +59,22 @@ def word_changes(a: str, b: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(removed), tuple(added)
 
 
+def _identity(change: EventChange) -> object:
+    """Equal for changes of the same words; the change itself where that cannot be said."""
+    if change.a is None or change.b is None:
+        return change
+    words = word_changes(change.a.text, change.b.text)
+    return words if any(words) else change
+
+
 def _event(event: MeasuredEvent) -> str:
-    return event.text if event.proven else f"{event.text}: {event.digest.hex()}"
+    text = _head(event.text, _TEXT)
+    return text if event.proven else f"{text}: {event.digest.hex()}"
 
 
-def _head(text: str) -> str:
-    return text if len(text) <= _HEAD else text[: _HEAD - 3].rstrip() + "..."
+def _head(text: str, length: int = _HEAD) -> str:
+    """The text, or its first words."""
+    if len(text) <= length:
+        return text
+    cut = text[:length]
+    return (cut.rpartition(" ")[0] or cut) + " ..."
