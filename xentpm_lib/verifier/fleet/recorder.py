@@ -64,7 +64,8 @@ class Recorder:
 
     outline: of a host, None when it is not watched any more; asked for hosts whose lease has ended.
     stored: called in the recorder's thread with each result that is stored, and the change that it made.
-    tell_lapses: whether ends of leases are told; not before every host had its turn after a start.
+    tell_restored: whether the end of a lease is told that is older than this process; not before every host
+    had its turn after a start.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Recorder:
         self._closing = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self.tell_lapses = False
+        self.tell_restored = False
         self.failure: Exception | None = None
 
     def start(self) -> None:
@@ -126,7 +127,7 @@ class Recorder:
             batch, last = self._gather()
             if batch:
                 self._record(batch)
-            if self.tell_lapses and time.monotonic() - looked_at >= _LAPSES_S:
+            if time.monotonic() - looked_at >= _LAPSES_S:
                 looked_at = time.monotonic()
                 self._tell_lapses()
             if last:
@@ -176,7 +177,7 @@ class Recorder:
 
     def _tell_lapses(self) -> None:
         """Tell of leases that have ended: nobody attests the host, or nobody can."""
-        for lapse in self._states.lapsed(self._clock()):
+        for lapse in self._states.lapsed(self._clock(), self.tell_restored):
             outline = self._outline(lapse.host_id)
             if outline is None:
                 continue

@@ -38,13 +38,17 @@ class Transition:
 
 @dataclass(slots=True)
 class _Standing:
-    """told: what everybody was told last, and since when. clock: of the last quote that held."""
+    """told: what everybody was told last, and since when. clock: of the last quote that held.
+
+    restored: its lease is from before this process was started.
+    """
 
     enrolled_at: float
     told: State | None = None
     since: float = 0.0
     expires_at: float = 0.0
     clock: TpmClock | None = None
+    restored: bool = True
 
     def tell(self, state: State, at: float) -> None:
         """Note what is told now."""
@@ -137,12 +141,18 @@ class States:
                     standing.tell(result.state, result.appraised_at)
                     standing.expires_at = result.expires_at
                     standing.clock = result.clock or standing.clock
+                    standing.restored = False
 
-    def lapsed(self, now: float) -> list[Transition]:
-        """The hosts whose lease has ended, and for whom that was not told yet."""
+    def lapsed(self, now: float, restored: bool = True) -> list[Transition]:
+        """The hosts whose lease has ended, and for whom that was not told yet.
+
+        restored: also those that were not attested yet since this process was started.
+        """
         with self._lock:
             return [
                 Transition(host_id, standing.told, State.STALE, now)
                 for host_id, standing in self._standings.items()
-                if standing.expires_at <= now and standing.told not in (State.STALE, None)
+                if standing.expires_at <= now
+                and standing.told not in (State.STALE, None)
+                and (restored or not standing.restored)
             ]

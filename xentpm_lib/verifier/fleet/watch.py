@@ -40,8 +40,8 @@ _LOG = logging.getLogger(__name__)
 class Pace:
     """How often, in seconds. follow: looking for what other commands changed. status: telling how it goes.
 
-    upkeep: removing old results. grace: after a start, before ends of leases are told: until then every host
-    had its turn, and one whose lease ended while nobody watched is not told of twice.
+    upkeep: removing old results. grace: after a start, before it is told of hosts whose lease ended while
+    nobody watched: until then each had its turn, and most leases are renewed.
     """
 
     follow: float = 2.0
@@ -139,7 +139,7 @@ class Watch:
                 raise recorder.failure
             if follow.due():
                 self._follow(locked)
-                recorder.tell_lapses = time.monotonic() - started >= self._pace.grace
+                recorder.tell_restored = time.monotonic() - started >= self._pace.grace
             if alive.due():
                 self._systemd.alive(self._status())
             if status.due():

@@ -108,6 +108,16 @@ def test_a_restart_after_the_end_of_a_lease_that_was_told():
     assert states.lapsed(2000) == []
 
 
+def test_leases_from_before_a_start_can_be_left_out():
+    states = _states()
+    states.told(HOST.host_id, State.TRUSTED, 200)
+    states.restore(_result(), CLOCK)
+    assert states.lapsed(2000, restored=False) == []
+    assert len(states.lapsed(2000)) == 1
+    _store(states, _result(at=2000))
+    assert len(states.lapsed(3000, restored=False)) == 1
+
+
 def test_a_quote_that_does_not_hold_keeps_the_clock_before():
     states = _states()
     _store(states, _result(), _result("SIGNATURE_INVALID", at=300))
