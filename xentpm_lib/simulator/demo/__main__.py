@@ -12,6 +12,7 @@ _NEXT = """
 Where to go next
   .venv/bin/xentpm-sim up --hosts 2    the same pool, for you to play with
   .venv/bin/xentpm-sim xe host-list    in another terminal: a host's commands
+  .venv/bin/xentpm-attest --help       the verifier, for that pool or yours
   docs/plugin-api.md                   every function, with example calls
   docs/administer.md                   configuration, asset tag, checks"""
 
@@ -33,17 +34,28 @@ def main() -> int:
 
 def _run() -> int:
     from xentpm_lib.simulator.demo.pool import DemoPool
+    from xentpm_lib.simulator.demo.receiver import Receiver
+    from xentpm_lib.simulator.demo.station import DemoStation
     from xentpm_lib.simulator.demo.steps import STEPS, Demo
+    from xentpm_lib.simulator.demo.verifying import VERIFIER_STEPS, Verifying
 
     began = time.monotonic()
     print("xentpm: two simulated XenServer hosts, each with a software TPM 2.0", flush=True)
     print("(making them takes a few seconds)\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="xentpm-demo-") as work, DemoPool.started(hosts=2) as pool:
         demo = Demo(pool, Path(work))
+        print("In dom0: what a host offers", flush=True)
         for number, (title, step) in enumerate(STEPS, 1):
             lines = step(demo)
             print(f"{number:2}  {title:<20} " + ("\n" + " " * 25).join(lines), flush=True)
-    print(f"\nAll {len(STEPS)} steps did what they should, in {time.monotonic() - began:.0f} s.")
+        print("\nOn the management station: whether to trust it", flush=True)
+        with Receiver.started() as receiver:
+            verifying = Verifying(pool, DemoStation(Path(work) / "station", pool.password), receiver)
+            for number, (heading, check) in enumerate(VERIFIER_STEPS, len(STEPS) + 1):
+                shown = "".join(f"    {line}\n" for line in check(verifying))
+                print(f"{number:2}  {heading}\n{shown}", flush=True)
+    count, seconds = len(STEPS) + len(VERIFIER_STEPS), time.monotonic() - began
+    print(f"All {count} steps did what they should, in {seconds:.0f} s.")
     print(_NEXT)
     return 0
 

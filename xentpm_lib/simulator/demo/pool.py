@@ -17,7 +17,7 @@ from xmlrpc.client import SafeTransport
 
 import XenAPI
 
-from xentpm_lib.errors import UsageError
+from xentpm_lib.errors import EvidenceError, UsageError
 
 __all__ = ["DemoHost", "DemoPool"]
 
@@ -30,16 +30,23 @@ class DemoHost:
     """A host as XAPI knows it, and its directory for those who stand beside it."""
 
     ref: str
+    uuid: str
     name: str
     directory: Path
 
 
 @dataclass(frozen=True)
 class DemoPool:
-    """A running pool. ``api`` is a logged-in ``XenAPI.Session``."""
+    """A running pool. ``api`` is a logged-in ``XenAPI.Session``.
+
+    certificates: of its servers. ek_ca: of who made its TPMs.
+    """
 
     api: Any
     url: str
+    password: str
+    certificates: Path
+    ek_ca: tuple[Path, ...]
     directory: Path
     hosts: list[DemoHost]
 
@@ -71,10 +78,15 @@ class DemoPool:
 
     @classmethod
     def _connected(cls, access: dict[str, Any]) -> Iterator[DemoPool]:
-        hosts = [DemoHost(host["ref"], host["name"], Path(host["dir"])) for host in access["hosts"]]
+        hosts = [
+            DemoHost(host["ref"], host["uuid"], host["name"], Path(host["dir"])) for host in access["hosts"]
+        ]
         api = XenAPI.Session(access["url"], transport=_trusting(access["certificate"]))
         api.xenapi.login_with_password(access["username"], access["password"], "1.0", "xentpm demo")
-        yield cls(api, access["url"], hosts[0].directory.parent, hosts)
+        directory = hosts[0].directory.parent
+        ek_ca = tuple(directory.parent / "ca" / name for name in ("root.pem", "issuer.pem"))
+        certificates = Path(access["certificates"])
+        yield cls(api, access["url"], access["password"], certificates, ek_ca, directory, hosts)
         api.xenapi.session.logout()
 
     def call(self, host: DemoHost, function: str, **arguments: str) -> str:
@@ -88,11 +100,25 @@ class DemoPool:
 
     def edit(self, host: DemoHost, component: str, text: str) -> None:
         """Change one of the host's files, as somebody in its dom0 could."""
-        command = [*_SIMULATOR, "host", "edit", host.name, component]
-        directory = os.fspath(self.directory.parent)
-        subprocess.run(
-            [*command, "--append", text, "--dir", directory], check=True, stdout=subprocess.DEVNULL
-        )
+        self._simulator("host", "edit", host.name, component, "--append", text)
+
+    def press(self, button: str, host: DemoHost) -> None:
+        """``power-off``, ``replace-tpm`` …: what somebody does who stands before the machine."""
+        self._simulator("host", button, host.name)
+
+    def newest_message(self, host: DemoHost) -> dict[str, Any]:
+        """The newest XAPI message on a host. Raises: EvidenceError when there is none."""
+        records = self.api.xenapi.message.get_all_records()
+        found = [one for one in records.values() if one["obj_uuid"] == host.uuid]
+        if not found:
+            raise EvidenceError(
+                f"{host.name} has no message", "This is a defect of xentpm: please report it."
+            )
+        return max(found, key=lambda one: str(one["timestamp"]))
+
+    def _simulator(self, *words: str) -> None:
+        command = [*_SIMULATOR, *words, "--dir", os.fspath(self.directory.parent)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

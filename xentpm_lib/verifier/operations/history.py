@@ -88,8 +88,7 @@ class _Reader:
         body = entry.body
         if entry.kind == "host_enrolled":
             again, self._enrolled, self._group = self._enrolled, True, str(body["group"])
-            trust = str(body["ek_trust"]).replace("_", " ")
-            return f"enrolled{' anew' if again else ''}, endorsement key: {trust}"
+            return f"enrolled{' anew' if again else ''} (EK: {str(body['ek_trust']).replace('_', ' ')})"
         if entry.kind == "host_removed":
             self._enrolled = False
         if entry.kind == "host_group":
