@@ -5,6 +5,8 @@ Only the module of the command that was typed is imported: ``--help`` has not to
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 
 from xentpm_lib import __version__
@@ -16,6 +18,7 @@ from xentpm_lib.verifier.cli.words import advice
 __all__ = ["COMMANDS", "parser", "run"]
 
 _ERROR = 1
+_DEBUG = "XENTPM_DEBUG"
 _DESCRIPTION = "Decides for every host of your pools whether it is trusted, says why not, and tells people."
 _EPILOG = """\
 begin with:
@@ -158,7 +161,16 @@ def run(words: Sequence[str]) -> int:
         return _defect(error)
 
 
+def _set_up_logging() -> None:
+    """What libraries log is for those who ask for it: errors are told by the command itself."""
+    if os.environ.get(_DEBUG):
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())
+
+
 def _run(words: Sequence[str]) -> int:
+    _set_up_logging()
     try:
         arguments, unknown = parser(words).parse_known_args(words)
     except ImportError as error:
@@ -171,11 +183,9 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _defect(error: Exception) -> int:
-    import logging
-
     logging.getLogger(__name__).debug("a defect", exc_info=error)
     tell(
         f"{PROGRAM}: this is a defect of xentpm: {type(error).__name__}: {error}\n"
-        "hint: Report it with this text. XENTPM_DEBUG=1 before the command shows where it happened."
+        f"hint: Report it with this text. {_DEBUG}=1 before the command shows where it happened."
     )
     return _ERROR

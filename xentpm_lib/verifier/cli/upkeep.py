@@ -18,6 +18,11 @@ _ERROR = 1
 
 def add(commands: Commands) -> None:
     """Add the commands."""
+    _add_audit(commands)
+    _add_store(commands)
+
+
+def _add_audit(commands: Commands) -> None:
     audit = add_group(
         commands,
         "audit",
@@ -33,6 +38,9 @@ def add(commands: Commands) -> None:
         "One JSON document a line, with who and when; every record is checked before it is written.",
     )
     export.add_argument("--output", metavar="FILE", help="(default: standard output)")
+
+
+def _add_store(commands: Commands) -> None:
     store = add_group(
         commands,
         "store",
@@ -56,17 +64,15 @@ def add(commands: Commands) -> None:
         "watch does it by itself. The ledger, each host's newest results and its changes of state are"
         " always kept.",
     )
-
     restored = add_command(
         store,
         "restored",
         _restored,
         "say that an older copy of the store, put back from a backup, counts from now on",
         "xentpm-attest store restored --yes",
-        "What was decided after the backup is gone: enrolments, baselines, and what was retired counts"
-        " again. Every"
-        " other command refuses such a store. The copy's records have to hold; that it was put back is"
-        " recorded.",
+        "What was decided after the backup is gone: enrolments, baselines; what was retired counts again."
+        " Every other command refuses such a store. The copy's records have to hold; that it was put back"
+        " is recorded.",
     )
     restored.add_argument("--yes", action="store_true", help="do not ask")
 
