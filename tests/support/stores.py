@@ -28,6 +28,7 @@ class Station:
 
     def __init__(self, folder, url):
         self.folder = str(folder)
+        os.makedirs(self.folder, exist_ok=True)
         self.url = url
         self.kind = url.split(":")[0].split("+")[0]
         self.now = NOW

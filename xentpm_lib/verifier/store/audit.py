@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection, Table, select
 
-from xentpm_lib.errors import XenTpmError
+from xentpm_lib.errors import FormatError, XenTpmError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.store.blobs import unpack
@@ -105,7 +105,7 @@ def _notification_line(row: dict[str, Any], holds: bool) -> dict[str, Any]:
         "created_at": format_time(row["created_at"]),
         "state": str(row["state"]),
         "attempts": _shown(row["attempts"]),
-        "finished_at": format_time(finished) if isinstance(finished, float) else None,
+        "finished_at": _time(finished),
         "error": str(row["error"]),
         "altered": False,
         "body": row["body"],
@@ -120,6 +120,14 @@ def _rows(connection: Connection, table: Table, key: str) -> Iterator[dict[str, 
     while rows:
         yield from (dict(row) for row in rows)
         rows = connection.execute(query.where(column > rows[-1][key])).mappings().all()
+
+
+def _time(value: object) -> str | None:
+    """A time that no seal is over."""
+    try:
+        return format_time(value) if isinstance(value, float) else None
+    except FormatError:
+        return None
 
 
 def _shown(value: object) -> str:

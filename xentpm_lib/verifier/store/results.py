@@ -203,5 +203,6 @@ def _missing(host_id: str, number: int, detail: str = "") -> StoredResult:
     return _altered(host_id, number, detail or "the host's newest result is missing from the store")
 
 
-def _altered(host_id: str, number: int, detail: str) -> StoredResult:
-    return StoredResult(number, altered_result(host_id, detail), True)
+def _altered(host_id: object, number: object, detail: str) -> StoredResult:
+    host = host_id if isinstance(host_id, str) else ""
+    return StoredResult(number if isinstance(number, int) else 0, altered_result(host, detail), True)

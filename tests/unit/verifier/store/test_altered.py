@@ -311,19 +311,19 @@ PLACES = [
 def test_values_of_any_type_in_any_column(tmp_path, place):
     """SQLite keeps anything anywhere: no value gives trust, an error of another kind, or takes all memory."""
     table, key = place
+    original = Station(tmp_path / "original", "sqlite:///{}/original/store.sqlite".format(tmp_path))
+    fill(original.open())
+    original.close()
     for number, column in enumerate(table.columns):
         for value in STRANGE:
             folder = tmp_path / "{}-{}".format(number, STRANGE.index(value))
-            folder.mkdir()
+            shutil.copytree(tmp_path / "original", folder)
             station = Station(folder, "sqlite:///{}/store.sqlite".format(folder))
-            fill(station.open())
             sql = "UPDATE OR IGNORE {0} SET {1} = ? WHERE {2} = (SELECT MAX({2}) FROM {0})"
             try:
                 station.by_hand((sql.format(table.name, column.name, key), value))
             except sqlite3.Error:
                 continue  # not even SQLite takes it
-            finally:
-                station.close()
             look_at_everything(station)
             station.close()
 

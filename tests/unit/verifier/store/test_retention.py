@@ -1,0 +1,113 @@
+"""Retention: what is old and tells nothing new goes; everything that changed anything stays."""
+
+import io
+import json
+
+import pytest
+
+from support.evidence_maker import SoftwareAttester
+from support.stores import NOW, make_evidence, make_notification, make_result
+from xentpm_lib.verifier.ledger_bodies import note
+from xentpm_lib.verifier.store import Pruned, Recorded
+
+DAY = 86400.0
+
+
+def record(store, host, states, evidence=None, step=DAY):
+    """One result a day, the last one today."""
+    first = NOW - step * (len(states) - 1)
+    batch = [
+        Recorded(make_result(host, state, appraised_at=first + step * number), evidence)
+        for number, state in enumerate(states)
+    ]
+    store.record(batch)
+
+
+def left(store, host):
+    return [round((NOW - one.result.appraised_at) / DAY) for one in store.history(host)]
+
+
+def test_old_results_go_changes_and_the_newest_stay(station):
+    store = station.open()
+    record(store, "a", ["trusted"] * 4 + ["untrusted"] * 3 + ["trusted"] * 3 + ["unreachable"] * 4)
+    #      days ago:  13,12,11,10      9,8,7               6,5,4             3,2,1,0
+    assert store.prune(NOW, lambda host: 1.5 * DAY).results == 7
+    # 13, 9, 6, 3: another state than before; 4: the newest trusted one, with the newest clock; 1, 0: young.
+    assert left(store, "a") == [0, 1, 3, 4, 6, 9, 13]
+    assert not any(one.altered for one in store.history("a"))
+    assert store.latest()["a"].clock is not None
+    assert store.prune(NOW, lambda host: 1.5 * DAY) == Pruned()
+    assert store.check() == []
+
+
+def test_each_host_has_its_own_time(station):
+    store = station.open()
+    record(store, "a", ["trusted"] * 10)
+    record(store, "b", ["trusted"] * 10)
+    store.prune(NOW, lambda host: {"a": 2.5, "b": 5.5}[host] * DAY)
+    assert left(store, "a") == [0, 1, 2, 9]
+    assert left(store, "b") == [0, 1, 2, 3, 4, 5, 9]
+    store.prune(NOW + 1000 * DAY, lambda host: 0)
+    assert left(store, "a") == [0, 9]
+
+
+def test_contents_go_with_their_last_result_but_not_pinned_ones(station):
+    store, host = station.open(), SoftwareAttester()
+    pinned = store.put_blob(b"the log of a reference")
+    kept_log = store.put_blob(host.event_log())
+    record(store, "a", ["trusted"] * 3, make_evidence(SoftwareAttester())[1])
+    record(store, "a", ["trusted"] * 3, make_evidence(host)[1], step=0)
+    before = station.by_hand("SELECT COUNT(*) FROM blobs")[0][0]
+    pruned = store.prune(NOW, lambda host: 0.5 * DAY)
+    # The oldest result stays with its evidence: it was a change.
+    assert station.by_hand("SELECT COUNT(*) FROM blobs")[0][0] == before - pruned.blobs
+    assert store.get_blob(pinned) == b"the log of a reference"
+    assert store.get_blob(kept_log) == host.event_log()
+    for one in store.history("a"):
+        assert store.evidence(one.result_id) is not None
+
+
+def test_unused_contents_go(station):
+    store = station.open()
+    record(store, "a", ["trusted"] * 2)
+    record(store, "a", ["trusted"], make_evidence(SoftwareAttester())[1], step=0)
+    record(store, "a", ["trusted"], step=0)
+    assert station.by_hand("SELECT COUNT(*) FROM blobs")[0][0] == 3
+    assert store.prune(NOW + DAY, lambda host: 0.5 * DAY).blobs == 2
+    assert station.by_hand("SELECT COUNT(*) FROM blobs")[0][0] == 1
+
+
+def test_finished_notifications_go_pending_ones_stay(station):
+    store = station.open()
+    store.outbox_add([make_notification() for _ in range(3)])
+    first, second, third = store.outbox_due(NOW)
+    store.outbox_done(first.sequence)
+    store.outbox_give_up(second.sequence, "no")
+    assert store.prune(NOW + 89 * DAY, lambda host: 0).notifications == 0
+    assert store.prune(NOW + 91 * DAY, lambda host: 0).notifications == 2
+    assert store.outbox_due(NOW) == [third]
+
+
+@pytest.mark.parametrize("count", [5000])
+def test_many(station, count):
+    store = station.open()
+    record(store, "a", ["trusted"] * count, step=1)
+    assert store.prune(NOW + DAY, lambda host: 10).results == count - 2
+
+
+def test_the_audit_export_has_all_of_it(station):
+    store = station.open()
+    store.append(*note("a", "text"), who="jo")
+    store.record([Recorded(make_result("h"), make_evidence()[1], (make_notification(),))])
+    store.outbox_done(store.outbox_due(NOW)[0].sequence)
+    file = io.StringIO()
+    assert store.audit_export(file) == 3
+    entry, result, notification = map(json.loads, file.getvalue().splitlines())
+    assert (entry["type"], entry["who"], entry["body"]["text"]) == ("ledger", "jo", "text")
+    assert (result["type"], result["result"]["verdict"], result["altered"]) == ("result", "trusted", False)
+    assert (notification["type"], notification["state"]) == ("notification", "delivered")
+    station.by_hand("UPDATE results SET expires_at = 9e9", "UPDATE outbox SET body = 'x'")
+    file = io.StringIO()
+    store.audit_export(file)
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [line.get("altered") for line in lines] == [None, True, True]
