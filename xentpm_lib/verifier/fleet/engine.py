@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ __all__ = ["Engine"]
 
 _POOL_FINDINGS = frozenset({"POOL_UNREACHABLE", "TLS_CERTIFICATE", "XAPI_AUTHENTICATION"})
 _MAX_WAIT_S = 1.0
+
+_LOG = logging.getLogger(__name__)
 
 
 class Engine:
@@ -78,13 +81,16 @@ class Engine:
         return list(iter(lambda: self.schedule.take(pool_id), None))
 
     def _work(self, pool_id: str, job: Job) -> Job | None:
-        """Do a job; returns the pool's next one."""
-        attempted = self._attempted(job)
-        failure = None if attempted is None else attempted.failure
+        """Do a job; returns the pool's next one. Whatever happens, the schedule is told that it is done."""
+        attempted, outcome = None, Outcome.HOST_FAILED
+        try:
+            attempted = self._attempted(job)
+            outcome = _outcome(attempted)
+        except Exception:  # the host goes without a result, and its lease ends
+            _LOG.exception("host %s: it was not attested", job.host_id)
+        permanent = attempted is not None and attempted.failure is not None and attempted.failure.permanent
         with self.lock:
-            ended = self.schedule.finished(
-                job, _outcome(failure), self._monotonic(), failure is not None and failure.permanent
-            )
+            ended = self.schedule.finished(job, outcome, self._monotonic(), permanent)
             jobs = self._takes(pool_id)
         for other in jobs[1:]:
             self._workers.run(pool_id, other)
@@ -123,10 +129,10 @@ class Engine:
         self._recorder.put(Recording(attempted.result, outline, attempted.evidence))
 
 
-def _outcome(failure: CollectionError | None) -> Outcome:
-    if failure is None:
+def _outcome(attempted: Attempted | None) -> Outcome:
+    if attempted is None or attempted.failure is None:
         return Outcome.ANSWERED
-    return Outcome.POOL_FAILED if failure.finding in _POOL_FINDINGS else Outcome.HOST_FAILED
+    return Outcome.POOL_FAILED if attempted.failure.finding in _POOL_FINDINGS else Outcome.HOST_FAILED
 
 
 def _failure_of_master(client: PoolClient) -> CollectionError | None:

@@ -7,11 +7,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.fleet.states import States, Transition
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, state_changed
 from xentpm_lib.verifier.notification import Notification
@@ -54,9 +55,12 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    recorded: list[Recorded] = field(default_factory=list)
-    transitions: list[Transition | None] = field(default_factory=list)
+class _Prepared:
+    """A recording with all that is stored with it."""
+
+    recording: Recording
+    transition: Transition | None
+    recorded: Recorded
 
 
 class Recorder:
@@ -150,30 +154,76 @@ class Recorder:
             return batch, False
 
     def _record(self, recordings: Sequence[Recording]) -> None:
-        batch = self._batch(recordings)
-        if not self._until_stored(lambda: self._store.record(batch.recorded)):
-            return
-        results = [recording.result for recording in recordings]
-        self._states.committed(results)
-        for result, transition in zip(results, batch.transitions, strict=True):
-            self._stored(result, transition)
+        """Store results; where that fails because of one of them, all others."""
+        prepared = self._prepared(recordings)
+        wait_s = _FIRST_RETRY_S
+        while not self._commit(prepared):
+            if self._store_works():
+                for one in prepared:
+                    if not self._commit([one]):
+                        self._store_instead(one.recording)
+                return
+            if self._wait(wait_s):
+                return
+            wait_s = min(2 * wait_s, _LAST_RETRY_S)
 
-    def _batch(self, recordings: Sequence[Recording]) -> _Batch:
-        batch = _Batch()
-        batch.transitions.extend(self._states.transitions(one.result for one in recordings))
-        for recording, transition in zip(recordings, batch.transitions, strict=True):
-            batch.recorded.append(self._recorded(recording, transition))
-        return batch
+    def _store_instead(self, refused: Recording) -> None:
+        """Store that a result cannot be stored: the host is not trusted on the strength of an older one."""
+        found = finding("INTERNAL_ERROR", detail="the result of this attestation cannot be stored")
+        result = replace(refused.result, findings=(found,), references=(), clock=None, evidence_digest="")
+        if not self._commit(self._prepared([Recording(result, refused.outline)])):
+            _LOG.critical("host %s has no result: none can be stored", result.host_id)
+
+    def _prepared(self, recordings: Sequence[Recording]) -> list[_Prepared]:
+        transitions = self._states.transitions(one.result for one in recordings)
+        return [
+            _Prepared(recording, transition, self._recorded(recording, transition))
+            for recording, transition in zip(recordings, transitions, strict=True)
+        ]
+
+    def _commit(self, prepared: Sequence[_Prepared]) -> bool:
+        """Store all of them. Whether they are. Raises: StoreError ``XENTPM_STORE_ALTERED``."""
+        try:
+            self._store.record([one.recorded for one in prepared])
+        except Exception as error:
+            return _failed(error)
+        self._states.committed(one.recording.result for one in prepared)
+        for one in prepared:
+            self._stored(one.recording.result, one.transition)
+        return True
+
+    def _store_works(self) -> bool:
+        """Whether the store takes anything at all. Raises: StoreError ``XENTPM_STORE_ALTERED``."""
+        try:
+            self._store.record([])
+        except Exception as error:
+            return _failed(error)
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        """Let some time pass. Whether there is none left, as the end has come."""
+        return self._closing.is_set() or self._closing.wait(seconds)
 
     def _recorded(self, recording: Recording, transition: Transition | None) -> Recorded:
-        result, outline = recording.result, recording.outline
+        result = recording.result
+        notifications = self._notifications(recording, transition)
         if transition is None:
-            same = Transition(result.host_id, result.state, result.state, result.appraised_at)
-            change = _change(outline, same, result)
-            notifications = self._announcer.renewed(change, self._states.since(result.host_id))
             return Recorded(result, recording.evidence, notifications)
-        change = _change(outline, transition, result)
-        return Recorded(result, recording.evidence, self._announcer.changed(change), (_entry(change),))
+        entry = _entry(_change(recording.outline, transition, result))
+        return Recorded(result, recording.evidence, notifications, (entry,))
+
+    def _notifications(self, recording: Recording, transition: Transition | None) -> tuple[Notification, ...]:
+        """What is told of a result. Where that cannot be written, the result counts all the same."""
+        result, outline = recording.result, recording.outline
+        same = Transition(result.host_id, result.state, result.state, result.appraised_at)
+        change = _change(outline, transition or same, result)
+        try:
+            if transition is not None:
+                return self._announcer.changed(change)
+            return self._announcer.renewed(change, self._states.since(result.host_id))
+        except Exception:
+            _LOG.exception("host %s: nobody can be told of its state", result.host_id)
+            return ()
 
     def _tell_lapses(self) -> None:
         """Tell of leases that have ended: nobody attests the host, or nobody can."""
@@ -183,31 +233,25 @@ class Recorder:
                 continue
             change = _change(outline, lapse)
             notifications = self._announcer.changed(change)
-            if self._until_stored(partial(self._append, _entry(change), notifications)):
-                self._states.told(lapse.host_id, lapse.new, lapse.at)
-                _LOG.warning("host %s (%s): its lease has ended", outline.host_name, lapse.host_id)
+            if not self._append(_entry(change), notifications):
+                return
+            self._states.told(lapse.host_id, lapse.new, lapse.at)
+            _LOG.warning("host %s (%s): its lease has ended", outline.host_name, lapse.host_id)
 
-    def _append(self, entry: LedgerItem, notifications: tuple[Notification, ...]) -> None:
-        self._store.append_all([entry], who=_WHO, notifications=notifications)
+    def _append(self, entry: LedgerItem, notifications: tuple[Notification, ...]) -> bool:
+        try:
+            self._store.append_all([entry], who=_WHO, notifications=notifications)
+        except Exception as error:
+            return _failed(error)
+        return True
 
-    def _until_stored(self, store: Callable[[], object]) -> bool:
-        """Try until it goes; False when it has not gone until the end.
 
-        Raises:
-            StoreError: ``XENTPM_STORE_ALTERED``.
-        """
-        wait_s = _FIRST_RETRY_S
-        while True:
-            try:
-                store()
-                return True
-            except StoreError as error:
-                if error.code == ALTERED:
-                    raise
-                _LOG.error("results cannot be stored, trying again in %g s: %s", wait_s, error)
-            if self._closing.is_set() or self._closing.wait(wait_s):
-                return False
-            wait_s = min(2 * wait_s, _LAST_RETRY_S)
+def _failed(error: Exception) -> Literal[False]:
+    """Log why something was not stored. Raises: the error, where the store was altered."""
+    if isinstance(error, StoreError) and error.code == ALTERED:
+        raise error
+    _LOG.error("results cannot be stored: %s", error, exc_info=not isinstance(error, StoreError))
+    return False
 
 
 def _change(outline: Outline, transition: Transition, result: AttestationResult | None = None) -> Change:
