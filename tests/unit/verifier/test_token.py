@@ -96,7 +96,7 @@ def test_a_stranger_verifies_with_pyjwt_alone():
     """What docs/attestation-results.md shows to orchestrators."""
     token = sign_result(dataclasses.replace(TRUSTED, expires_at=4e9), KEY, NOW)
     published = jwt.PyJWKSet.from_json(KEYS)
-    key = published[jwt.get_unverified_header(token)["kid"]]
+    key = published[jwt.get_unverified_header(token)["kid"]].key
     claims = jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "iat", "sub"]})
     assert claims["submods"][HOST]["ear.status"] == "affirming"
     with pytest.raises(jwt.InvalidSignatureError):
