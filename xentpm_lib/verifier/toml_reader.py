@@ -13,7 +13,6 @@ Spec: TOML 1.0.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,28 +24,32 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
+from xentpm_lib.verifier.toml_values import (
+    DURATION_HINT,
+    KINDS,
+    choice_problem,
+    duration_seconds,
+    duration_text,
+    kind_of,
+    number_problem,
+    shown,
+    suggestion,
+    text_problem,
+)
+
 __all__ = [
-    "MAX_TEXT_LENGTH",
     "MAX_TOML_LENGTH",
     "Mistake",
     "Table",
-    "duration_text",
     "key_path",
     "parse_toml",
-    "suggestion",
 ]
 
 MAX_TOML_LENGTH = 64 * 1024  # characters
-MAX_TEXT_LENGTH = 1024  # characters of one value
 MAX_DURATION_S = 3660 * 86400.0  # ten years
 _MAX_DEPTH = 8  # tables and arrays within one another
-_MAX_LISTED = 16  # known words that a hint lists
-_MAX_SHOWN = 40  # characters of a wrong value that a message repeats
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
-_DURATION_HINT = 'Write a whole number and ms, s, m, h or d: "90s", "5m", "90d".'
 
 Choice = TypeVar("Choice")
 Item = TypeVar("Item", str, int)
@@ -131,7 +134,7 @@ class Table:
         if key not in self._asked:
             value = self.values.get(key, [])
             if not isinstance(value, list):
-                self.wrong(key, f"expected an array of tables, got {_kind(value)}", f"Write [[{key}]].")
+                self.wrong(key, f"expected an array of tables, got {kind_of(value)}", f"Write [[{key}]].")
                 value = []
             path = key_path(self.path, key)
             children = [self._child(item, key, f"{path}[{n}]", True) for n, item in enumerate(value)]
@@ -148,18 +151,18 @@ class Table:
         value = self._get(key, default, str, hint=hint)
         if value is None:
             return default or ""
-        self._note(key, _text_problem(value, pattern, empty), hint)
+        self._note(key, text_problem(value, pattern, empty), hint)
         return str(value)
 
     def texts(self, key: str, default: Sequence[str] | None = None, *, pattern: str = "") -> tuple[str, ...]:
         """An array of printable texts, none empty, none twice. default: None if it must be given."""
-        return self._items(key, default, str, lambda item: _text_problem(item, pattern, empty=False))
+        return self._items(key, default, str, lambda item: text_problem(item, pattern))
 
     def choice(self, key: str, choices: Mapping[str, Choice], default: Choice | None = None) -> Choice:
         """What one of several words stands for. default: None for a value that must be given."""
         value = self._get(key, default, str, hint=f"One of: {', '.join(choices)}.")
         if value is not None:
-            self._note(key, _choice_problem(value, choices))
+            self._note(key, choice_problem(value, choices))
         fallback = next(iter(choices.values())) if default is None else default
         return fallback if value is None else choices.get(value, fallback)
 
@@ -170,7 +173,7 @@ class Table:
         if not self.has(key) and default is not None:
             self._asked.setdefault(key, [])
             return frozenset(default)
-        words = self._items(key, None, str, lambda item: _choice_problem(item, choices))
+        words = self._items(key, None, str, lambda item: choice_problem(item, choices))
         if self.values.get(key) == []:
             self.wrong(key, "it is empty", f"Some of: {', '.join(choices)}.")
         return frozenset(choices[word] for word in words if word in choices)
@@ -185,35 +188,34 @@ class Table:
         value = self._get(key, default, int)
         if value is None:
             return minimum if default is None else default
-        self._note(key, _number_problem(value, minimum, maximum))
+        self._note(key, number_problem(value, minimum, maximum))
         return int(value)
 
     def integers(
         self, key: str, default: Sequence[int] | None = None, *, minimum: int, maximum: int
     ) -> tuple[int, ...]:
         """An array of whole numbers, none twice. default: None for an array that must be given."""
-        return self._items(key, default, int, lambda item: _number_problem(item, minimum, maximum))
+        return self._items(key, default, int, lambda item: number_problem(item, minimum, maximum))
 
     def number(self, key: str, default: float | None = None, *, minimum: float, maximum: float) -> float:
         """A number, whole or not. default: None for a value that must be given."""
         value = self._get(key, default, float, int)
         if value is None:
             return minimum if default is None else default
-        self._note(key, _number_problem(value, minimum, maximum))
+        self._note(key, number_problem(value, minimum, maximum))
         return float(value)
 
     def duration(
         self, key: str, default: float | None = None, *, minimum: float = 0.0, maximum: float = MAX_DURATION_S
     ) -> float:
         """Seconds, written like ``"90s"``. default: in seconds, None for a value that must be given."""
-        value = self._get(key, default, str, hint=_DURATION_HINT)
+        value = self._get(key, default, str, hint=DURATION_HINT)
         if value is None:
             return minimum if default is None else default
-        match = _DURATION.fullmatch(value)
-        if match is None:
-            self.wrong(key, f"{_shown(value)} is no duration", _DURATION_HINT)
+        seconds = duration_seconds(value)
+        if seconds is None:
+            self.wrong(key, "this is no duration", DURATION_HINT)
             return minimum
-        seconds = int(match.group(1)) * _UNITS[match.group(2)]
         if not minimum <= seconds <= maximum:
             wanted = f"{duration_text(minimum)} to {duration_text(maximum)}"
             self.wrong(key, f"{value} is out of range, expected {wanted}")
@@ -236,7 +238,7 @@ class Table:
         if value is None and required:
             self.mistakes.append(Mistake(path, "it is missing", f"Add the table [{path}]."))
         elif value is not None and not isinstance(value, dict):
-            message = f"expected a table, got {_kind(value)}"
+            message = f"expected a table, got {kind_of(value)}"
             self.mistakes.append(Mistake(path, message, f"Write [{path}]."))
         return Table(value if isinstance(value, dict) else {}, path, self.mistakes)
 
@@ -249,7 +251,7 @@ class Table:
             return None
         value = self.values[key]
         if type(value) not in types:
-            self.wrong(key, f"expected {_KINDS[types[0]]}, got {_kind(value)}", hint)
+            self.wrong(key, f"expected {KINDS[types[0]]}, got {kind_of(value)}", hint)
             return None
         return value
 
@@ -263,11 +265,11 @@ class Table:
         found: list[Item] = []
         for number, item in enumerate(values):
             if type(item) is not kind:
-                self.wrong_item(key, number, f"expected {_KINDS[kind]}, got {_kind(item)}")
+                self.wrong_item(key, number, f"expected {KINDS[kind]}, got {kind_of(item)}")
             elif problem(item):
                 self.wrong_item(key, number, problem(item))
             elif item in found:
-                self.wrong_item(key, number, f"{_shown(item)} is given twice")
+                self.wrong_item(key, number, f"{shown(item)} is given twice")
             else:
                 found.append(item)
         return tuple(found)
@@ -275,60 +277,6 @@ class Table:
     def _note(self, key: str, problem: str, hint: str = "") -> None:
         if problem:
             self.wrong(key, problem, hint)
-
-
-_KINDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "an array"}
-
-
-def duration_text(seconds: float) -> str:
-    """As a person writes it in a file: ``90s``, ``5m``, ``1h``, ``90d``; milliseconds at the finest."""
-    milliseconds = round(seconds * 1000)
-    for unit, size in sorted(_UNITS.items(), key=lambda item: -item[1]):
-        if milliseconds and milliseconds % round(size * 1000) == 0:
-            return f"{milliseconds // round(size * 1000)}{unit}"
-    return "0s"
-
-
-def _kind(value: Any) -> str:
-    kind = "a table" if isinstance(value, dict) else _KINDS.get(type(value), "a date or time")
-    return f"{kind}: {_shown(value)}" if isinstance(value, (str, int, float)) else kind
-
-
-def _shown(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else ascii(value)
-    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
-
-
-def _text_problem(value: str, pattern: str, empty: bool) -> str:
-    if not value and not empty:
-        return "it is empty"
-    if len(value) > MAX_TEXT_LENGTH:
-        return f"{len(value)} characters, at most {MAX_TEXT_LENGTH}"
-    if not value.isprintable():
-        return "it has characters that cannot be printed"
-    if pattern and not re.fullmatch(pattern, value):
-        return f"{_shown(value)} is not allowed here"
-    return ""
-
-
-def _number_problem(value: float, minimum: float, maximum: float) -> str:
-    if minimum <= value <= maximum:  # false for nan
-        return ""
-    return f"{value} is out of range, expected {minimum} to {maximum}"
-
-
-def _choice_problem(value: str, choices: Iterable[str]) -> str:
-    known = tuple(choices)
-    return "" if value in known else f"{_shown(value)} is not known, expected one of: {', '.join(known)}"
-
-
-def suggestion(key: str, known: Iterable[str]) -> str:
-    """A hint for a word that is not known: the nearest that is, or all of them when they are few."""
-    names = tuple(known)
-    near = difflib.get_close_matches(key, names, 1)
-    if near:
-        return f"Did you mean {near[0]}?"
-    return f"There are: {', '.join(names)}." if 0 < len(names) <= _MAX_LISTED else ""
 
 
 def _check_depth(value: Any, left: int) -> None:

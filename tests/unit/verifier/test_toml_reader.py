@@ -4,14 +4,8 @@ from enum import Enum
 
 import pytest
 
-from xentpm_lib.verifier.toml_reader import (
-    MAX_TOML_LENGTH,
-    Mistake,
-    duration_text,
-    key_path,
-    parse_toml,
-    suggestion,
-)
+from xentpm_lib.verifier.toml_reader import MAX_TOML_LENGTH, Mistake, key_path, parse_toml
+from xentpm_lib.verifier.toml_values import duration_text, suggestion
 
 
 class Colour(Enum):
@@ -89,8 +83,8 @@ BAD = [
     ("key = 1", "text", {}, ["key: expected text, got a whole number: 1"]),
     ('key = ""', "text", {}, ["key: it is empty"]),
     ('key = "a\\u001b[31m"', "text", {}, ["key: it has characters that cannot be printed"]),
-    ('key = "a b"', "text", {"pattern": "[a-z]+"}, ["key: 'a b' is not allowed here"]),
-    ('key = "yes"', "boolean", {}, ["key: expected true or false, got text: 'yes'"]),
+    ('key = "a b"', "text", {"pattern": "[a-z]+"}, ["key: this text is not allowed here"]),
+    ('key = "yes"', "boolean", {}, ["key: expected true or false, got text"]),
     ("key = 1", "boolean", {}, ["key: expected true or false, got a whole number: 1"]),
     ("key = true", "integer", RANGE, ["key: expected a whole number, got true or false: true"]),
     ("key = 1.0", "integer", RANGE, ["key: expected a whole number, got a number: 1.0"]),
@@ -98,12 +92,12 @@ BAD = [
     ("key = nan", "number", RANGE, ["key: nan is out of range, expected 1 to 9"]),
     ("key = inf", "number", RANGE, ["key: inf is out of range, expected 1 to 9"]),
     ("key = 90", "duration", {}, ["key: expected text, got a whole number: 90"]),
-    ('key = "90"', "duration", {}, ["key: '90' is no duration"]),
-    ('key = "1h30m"', "duration", {}, ["key: '1h30m' is no duration"]),
-    ('key = "-1s"', "duration", {}, ["key: '-1s' is no duration"]),
-    ('key = "\u0661s"', "duration", {}, ["key: '\\u0661s' is no duration"]),
+    ('key = "90"', "duration", {}, ["key: this is no duration"]),
+    ('key = "1h30m"', "duration", {}, ["key: this is no duration"]),
+    ('key = "-1s"', "duration", {}, ["key: this is no duration"]),
+    ('key = "\u0661s"', "duration", {}, ["key: this is no duration"]),
     ('key = "1s"', "duration", {"minimum": 60.0}, ["key: 1s is out of range, expected 1m to 3660d"]),
-    ('key = "a"', "texts", {}, ["key: expected an array, got text: 'a'"]),
+    ('key = "a"', "texts", {}, ["key: expected an array, got text"]),
     ('key = ["a", 1, "a", ""]', "texts", {}, [
         "key[1]: expected text, got a whole number: 1",
         "key[2]: 'a' is given twice",
@@ -127,6 +121,22 @@ BAD = [
 @pytest.mark.parametrize(("text", "getter", "words", "mistakes"), BAD)
 def test_a_wrong_value_is_told(text, getter, words, mistakes):
     assert read(text, getter, **words)[1] == mistakes
+
+
+@pytest.mark.parametrize(
+    ("getter", "words"),
+    [
+        ("text", {"pattern": "[a-z]+"}),
+        ("integer", RANGE),
+        ("boolean", {}),
+        ("duration", {}),
+        ("texts", {}),
+        ("table", {}),
+        ("tables", {}),
+    ],
+)
+def test_a_text_in_the_wrong_place_is_not_repeated_for_it_may_be_a_password(getter, words):
+    assert "hunter2" not in str(read('key = "hunter2 !"', getter, **words)[1])
 
 
 def test_all_mistakes_are_told_at_once():

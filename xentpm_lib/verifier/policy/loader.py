@@ -12,7 +12,8 @@ from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.policy.rules import check_rules
 from xentpm_lib.verifier.policy.schema import read_policy
-from xentpm_lib.verifier.toml_reader import Mistake, parse_toml, suggestion
+from xentpm_lib.verifier.toml_reader import Mistake, parse_toml
+from xentpm_lib.verifier.toml_values import suggestion
 
 __all__ = ["PolicyMistakes", "load_policy", "policy_mistakes", "shipped", "shipped_names", "shipped_text"]
 

@@ -6,7 +6,8 @@ Each rule is here because a policy that breaks it looks stricter than it is.
 from __future__ import annotations
 
 from xentpm_lib.verifier.policy.model import BankRules, BootPath, Policy, Replay
-from xentpm_lib.verifier.toml_reader import Table, duration_text
+from xentpm_lib.verifier.toml_reader import Table
+from xentpm_lib.verifier.toml_values import duration_text
 
 __all__ = ["check_rules"]
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity
 from xentpm_lib.verifier.policy.model import BankRules, BootPath, Policy, Replay, TagRule, Timing
 from xentpm_lib.verifier.records import EkTrust
-from xentpm_lib.verifier.toml_reader import Table, suggestion
+from xentpm_lib.verifier.toml_reader import Table
+from xentpm_lib.verifier.toml_values import suggestion
 
 __all__ = ["BANKS", "SIGNATURE_HASHES", "read_policy"]
 
