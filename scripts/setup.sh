@@ -80,10 +80,21 @@ have_system() {
         have_python_parts
 }
 
+# The tests start a server of their own. Debian's package would make another one and run it, with every boot: not
+# wanted on a machine that never had one. Who had PostgreSQL before keeps what he chose.
+no_server_of_its_own() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    if [ -e /etc/postgresql-common ] || have_postgresql; then return; fi
+    mkdir -p "${settings%/*}"
+    printf '%s\n' '# Written by scripts/setup.sh of xentpm before it installed PostgreSQL for its tests.' \
+        'create_main_cluster = false' >"$settings"
+}
+
 install_system() {
     command -v apt-get >/dev/null || fail "system packages are missing; Debian's names for them: ${PACKAGES[*]}"
     [ "$(id -u)" = 0 ] || fail "system packages are missing; install them with: sudo sh -c '$INSTALL'"
     say "installing system packages (log: $log)"
+    no_server_of_its_own
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q -o DPkg::Lock::Timeout=300 update >>"$log" 2>&1 </dev/null 9>&- ||
         say "apt-get update reported errors; going on with the package lists that are there"

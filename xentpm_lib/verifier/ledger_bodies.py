@@ -17,6 +17,7 @@ from xentpm_lib.evidence.encoding import decode_base64, decode_hex, encode_base6
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.public import MAX_PUBLIC_SIZE, Public
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.policy.loader import load_policy
 from xentpm_lib.verifier.records import EkTrust, HostRecord, PoolRecord, ReferenceValues, TlsTrust
 from xentpm_lib.verifier.result import State
 
@@ -278,7 +279,7 @@ _READERS: dict[str, Callable[[str, Body], object]] = {
     "host_enrolled": lambda subject, body: read_host(subject, body, 0),
     "host_removed": lambda subject, body: None,
     "host_group": lambda subject, body: _name(body["group"]),
-    "policy_assigned": lambda subject, body: _name(subject) and _text(body["text"]),
+    "policy_assigned": lambda subject, body: load_policy(_text(body["text"])),
     "reference_added": read_reference,
     "reference_assigned": lambda subject, body: read_targets(body),
     "reference_unassigned": lambda subject, body: read_targets(body),
@@ -296,6 +297,7 @@ def check_item(item: LedgerItem) -> LedgerItem:
 
     Raises:
         StoreError: it cannot.
+        PolicyError: it is a policy with mistakes.
     """
     try:
         if item.kind not in KINDS:
