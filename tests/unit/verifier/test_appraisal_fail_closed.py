@@ -1,7 +1,7 @@
 """Nothing but valid evidence ever gives trusted: the half of tests/test_fail_closed.py that the verifier has.
 
-The evidence is valid; each test takes one thing from it, empties it, flips a bit of it or puts another thing in
-its place. Whatever comes out, it is a result, and it is not trusted.
+The evidence is valid; each test takes one thing from it, empties it, flips a bit of it or puts another thing
+in its place. Whatever comes out, it is a result, and it is not trusted.
 """
 
 import copy

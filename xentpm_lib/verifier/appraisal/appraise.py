@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.attest import Attest
+from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal.asset_tag import proven_tag, tag_findings
 from xentpm_lib.verifier.appraisal.authenticity import (
@@ -128,15 +129,14 @@ def _verified(text: str, case: _Case) -> VerifiedEvidence:
     # 9. selection, 10. values
     quote = check_selection(attest, case.challenge.selection)
     pcrs = check_pcr_values(evidence.untrusted_pcrs, quote, key.hash)
-    verified = VerifiedEvidence(attest, pcrs)
-    return _judged(verified, evidence, key, case)
+    return _judged(attest, pcrs, evidence, key, case)
 
 
 def _judged(
-    verified: VerifiedEvidence, evidence: QuoteEvidence, key: AttestationKey, case: _Case
+    attest: Attest, pcrs: PcrValues, evidence: QuoteEvidence, key: AttestationKey, case: _Case
 ) -> VerifiedEvidence:
-    """Checks 12 to 18."""
-    attest, pcrs, policy, found = verified.attest, verified.pcrs, case.policy, case.findings
+    """Checks 12 to 18, of a verified quote and the values that it signs."""
+    policy, found = case.policy, case.findings
     # 12. endorsement key
     found += _ek_findings(case.host, policy)
     # 13. clock

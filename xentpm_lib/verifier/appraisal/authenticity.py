@@ -117,10 +117,14 @@ def check_pcr_values(untrusted_pcrs: PcrValues, quote: QuoteInfo, hash_name: str
         raise Refusal(
             finding("PCR_DIGEST", where="quote.pcrs", expected=quote.pcr_digest.hex(), actual=actual.hex())
         )
-    return {
-        bank: {index: untrusted_pcrs[bank][index] for index in indices}
-        for bank, indices in quote.selection.banks
-    }
+    return {bank: _only(untrusted_pcrs[bank], indices) for bank, indices in quote.selection.banks}
+
+
+def _only(untrusted_values: dict[int, bytes], indices: tuple[int, ...]) -> dict[int, bytes]:
+    """The values of these registers, all of which are there."""
+    if len(untrusted_values) == len(indices):
+        return untrusted_values
+    return {index: untrusted_values[index] for index in indices}
 
 
 def _allowed_signature(statement: Statement, key: AttestationKey, policy: Policy) -> Signature:

@@ -73,14 +73,23 @@ def _compare(
     if not alternatives:
         numbers = ", ".join(f"{bank}:{pcr}" for bank, pcr in registers)
         return _Outcome(None, (finding("NO_REFERENCE_VALUES", detail=f"none{whose} for {numbers}"),))
-    nearest, differing = alternatives[0], list(registers)
     for one in alternatives:
-        found = [(bank, pcr) for bank, pcr in registers if one.pcrs.get(bank, {}).get(pcr) != pcrs[bank][pcr]]
-        if not found:
+        if next(_differing(pcrs, one, registers), None) is None:
             return _Outcome(one, ())
-        if len(found) < len(differing):
-            nearest, differing = one, found
-    return _Outcome(None, tuple(_changed(pcrs, nearest, differing, policy, len(alternatives))))
+    differing = [list(_differing(pcrs, one, registers)) for one in alternatives]
+    least = min(range(len(alternatives)), key=lambda number: len(differing[number]))
+    changed = _changed(pcrs, alternatives[least], differing[least], policy, len(alternatives))
+    return _Outcome(None, tuple(changed))
+
+
+def _differing(
+    pcrs: PcrValues, reference: ReferenceValues, registers: Sequence[Register]
+) -> Iterator[Register]:
+    """The registers in which the reference has another value, or none."""
+    for bank, pcr in registers:
+        of_bank = reference.pcrs.get(bank)
+        if of_bank is None or of_bank.get(pcr) != pcrs[bank][pcr]:
+            yield bank, pcr
 
 
 def _changed(
