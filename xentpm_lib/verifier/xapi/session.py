@@ -79,6 +79,7 @@ class MasterSession:
         self._avoid: Address | None = None  # to be asked last
         self._attempts = 0
         self._failure: CollectionError | None = None
+        self._password = ""  # the last that was used: it must not be repeated in messages
 
     @property
     def address(self) -> Address | None:
@@ -110,11 +111,7 @@ class MasterSession:
     def secrets(self) -> tuple[str, ...]:
         """What must not be repeated in messages, whatever a server says."""
         login = self._login
-        try:
-            known = self._credentials().password
-        except XenTpmError:
-            known = ""
-        return (login.ref, known) if login else (known,)
+        return (login.ref, self._password) if login else (self._password,)
 
     def master(self, deadline: Deadline) -> str:
         """The reference of the master's host record. Raises: CollectionError."""
@@ -213,6 +210,7 @@ class MasterSession:
             raise CollectionError("COLLECTION_TIMEOUT", "no session with the pool in time") from error
         self._ask_for_master(address, limit)
         user = self._user()
+        self._password = user.password
         params = (user.username, user.password, _API_VERSION, _ORIGINATOR)
         ref = self._connections.call(address, "session.login_with_password", params, limit)
         if not isinstance(ref, str) or not ref:

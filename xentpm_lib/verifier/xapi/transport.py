@@ -32,7 +32,7 @@ class _Stream:
         self.connection = connection
         self.deadline = deadline
         self.received = 0
-        self.finished = False
+        self.finished = False  # the server wants it closed behind the answer
 
     def sendall(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -42,10 +42,6 @@ class _Stream:
 
     def makefile(self, *_mode: object, **_options: object) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self), _PIECE)
-
-    def close(self) -> None:
-        """What ``http.client`` says when the server wants the connection closed behind its answer."""
-        self.finished = True
 
     def readable(self) -> bool:
         """Whether something came, or the end, although nothing was asked."""
@@ -164,15 +160,10 @@ class Transport(xmlrpc.client.Transport):
             raise CollectionError("XAPI_ERROR", "the connection to the pool was closed here")
 
     def _answer(self, stream: _Stream, path: str, body: bytes) -> Any:
-        channel = http.client.HTTPConnection(self.address.host, self.address.port)
-        channel.sock = cast(Any, stream)
-        channel.putrequest("POST", path, skip_accept_encoding=True)
-        channel.putheader("Content-Type", "text/xml")
-        channel.putheader("Content-Length", str(len(body)))
-        channel.putheader("Accept-Encoding", "identity")
-        channel.putheader("User-Agent", f"xentpm/{__version__}")
-        channel.endheaders(body)
-        response = channel.getresponse()
+        stream.sendall(self._head(path, len(body)) + body)
+        response = http.client.HTTPResponse(cast(Any, stream), method="POST")
+        response.begin()
+        stream.finished = response.will_close
         _check(response)
         parser = AnswerParser()
         for piece in iter(lambda: response.read(_PIECE), b""):
@@ -180,6 +171,17 @@ class Transport(xmlrpc.client.Transport):
         if response.length:
             raise ConnectionResetError(104, "the answer is cut off")
         return parser.close()
+
+    def _head(self, path: str, size: int) -> bytes:
+        lines = (
+            f"POST {path} HTTP/1.1",
+            f"Host: {self.address.url.removeprefix('https://')}",
+            "Content-Type: text/xml",
+            f"Content-Length: {size}",
+            "Accept-Encoding: identity",
+            f"User-Agent: xentpm/{__version__}",
+        )
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
     def _late(self) -> CollectionError:
         message = f"{self.address.url}: no answer within {self.deadline.seconds:g} seconds"
