@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.fleet.states import state_at
-from xentpm_lib.verifier.operations.station_use import append
+from xentpm_lib.verifier.notification import Notification
+from xentpm_lib.verifier.notify.change import Announcer, Change
+from xentpm_lib.verifier.operations.delivering import deliver
+from xentpm_lib.verifier.operations.station_use import append, who
 from xentpm_lib.verifier.records import HostRecord, PoolRecord
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
@@ -62,10 +65,25 @@ def view(station: Station, word: str) -> HostView:
 def forget(station: Station, word: str) -> HostRecord:
     """Stop watching a host, and its pool with the last of its hosts. Raises: UsageError, StoreError."""
     host = named(station, word)
-    append(station, ledger_bodies.host_removed(host.host_id))
+    removed = ledger_bodies.host_removed(host.host_id)
+    station.store.append_all([removed], who(), _farewell(station, host))
+    station.refresh()
+    deliver(station)  # marks on the host are taken away while its pool is known
     if all(other.pool_id != host.pool_id for other in station.registry.hosts()):
         append(station, ledger_bodies.pool_removed(host.pool_id))
     return host
+
+
+def _farewell(station: Station, host: HostRecord) -> tuple[Notification, ...]:
+    """What is told of a host that is not watched any more; nothing where nothing was ever told."""
+    last = station.registry.state(host.host_id)
+    if last is None:
+        return ()
+    pool = station.registry.pool(host.pool_id)
+    change = Change(
+        host.host_id, host.name, pool.pool_id, pool.name, last.new, State.NOT_ENROLLED, time.time()
+    )
+    return Announcer(station.channels).changed(change)
 
 
 def put_into_group(station: Station, group: str, words: Sequence[str]) -> list[HostRecord]:
