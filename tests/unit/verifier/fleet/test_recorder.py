@@ -1,0 +1,231 @@
+"""The recorder on a real store: one transaction for all that belongs together, and stores that refuse."""
+
+import json
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from support.evidence_maker import SoftwareAttester
+from support.stores import NOW, make_evidence, make_result
+from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.fleet.recorder import Outline, Recorder, Recording
+from xentpm_lib.verifier.fleet.states import States
+from xentpm_lib.verifier.notify.change import Announcer
+from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.station import Station
+
+OUTLINE = Outline("host-1", "p-1", "pool", False)
+HOSTS = [SoftwareAttester(name=f"host-{number}").record(enrolled_at=NOW - 10) for number in range(3)]
+
+
+class Bench:
+    """A station with hosts, a recorder on it, and what it said."""
+
+    def __init__(self, home):
+        self.now = NOW
+        self.home = home
+        self.station = Station.init(home, "version = 1\n", clock=lambda: self.now)
+        items = [ledger_bodies.host_enrolled(host) for host in HOSTS]
+        self.station.store.append_all(items, who="test")
+        self.station.refresh()
+        self.states = States()
+        for host in HOSTS:
+            self.states.enrol(host)
+        self.said = []
+        self.recorder = Recorder(
+            self.station.store,
+            self.states,
+            Announcer([ChannelConfig("hook", ChannelKind.WEBHOOK, url="https://x")]),
+            lambda host_id: OUTLINE,
+            lambda result, change: self.said.append((result, change)),
+            clock=lambda: self.now,
+        )
+
+    def put(self, number, state="trusted", evidence=None, **changes):
+        changes.setdefault("appraised_at", self.now)
+        changes.setdefault("expires_at", self.now + 900)
+        result = make_result(HOSTS[number].host_id, state, **changes)
+        self.recorder.put(Recording(result, OUTLINE, evidence))
+        return result
+
+    def until(self, true, limit_s=30):
+        end = time.monotonic() + limit_s
+        while not true():
+            assert time.monotonic() < end and self.recorder.failure is None
+            time.sleep(0.01)
+
+    def told(self):
+        bodies = [json.loads(one.notification.body) for one in self.station.store.outbox_due(NOW + 9e6)]
+        return [(body["host"]["uuid"], body["previous_state"], body["state"]) for body in bodies]
+
+    def changes(self):
+        return [entry for entry in self.station.store.entries() if entry.kind == "state_changed"]
+
+    @contextmanager
+    def by_hand(self, *statements):
+        """The database's own refusals, until the end of the block."""
+        before, after = statements
+        connection = sqlite3.connect(self.home / "store.sqlite", isolation_level=None, timeout=30)
+        connection.execute(before)
+        try:
+            yield
+        finally:
+            connection.execute(after)
+            connection.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path / "station")
+    made.recorder.start()
+    yield made
+    made.recorder.close(5)
+    made.station.close()
+
+
+def test_result_change_and_notification_are_stored_together(bench):
+    host, evidence = make_evidence()
+    result = bench.put(0, evidence=evidence)
+    bench.until(lambda: bench.said)
+    stored = bench.station.store.latest()[HOSTS[0].host_id]
+    assert stored.result == result
+    assert bench.station.store.evidence(stored.result_id) == evidence
+    (entry,) = bench.changes()
+    assert (entry.subject, entry.body["old"], entry.body["new"]) == (HOSTS[0].host_id, None, "trusted")
+    assert entry.body["result_id"] == stored.result_id
+    assert bench.told() == [(HOSTS[0].host_id, None, "trusted")]
+    ((_, change),) = bench.said
+    assert change.new is State.TRUSTED
+
+
+def test_only_changes_are_told(bench):
+    for state in ("trusted", "trusted", "untrusted", "untrusted", "trusted"):
+        bench.now += 1
+        bench.put(0, state)
+    bench.until(lambda: len(bench.said) == 5)
+    assert [told[1:] for told in bench.told()] == [
+        (None, "trusted"),
+        ("trusted", "untrusted-measurement"),
+        ("untrusted-measurement", "trusted"),
+    ]
+    assert bench.changes()[1].body["findings"] == ["PCR_CHANGED"]
+    assert [change is None for _, change in bench.said] == [False, True, False, True, False]
+
+
+def test_many_results_are_few_transactions(bench):
+    began = time.monotonic()
+    for number in range(1000):
+        bench.put(number % 3, appraised_at=NOW + number)
+    bench.until(lambda: len(bench.said) == 1000)
+    assert time.monotonic() - began < 15
+    assert len(bench.station.store.history(HOSTS[0].host_id, 1000)) == 334
+
+
+def test_the_end_of_a_lease_is_told_once_with_its_recovery(bench):
+    bench.put(0)
+    bench.until(lambda: bench.said)
+    bench.now += 901
+    bench.until(lambda: len(bench.told()) == 2)
+    time.sleep(1.5)
+    assert bench.told()[1:] == [(HOSTS[0].host_id, "trusted", "stale")]
+    bench.put(0)
+    bench.until(lambda: len(bench.told()) == 3)
+    assert bench.told()[2] == (HOSTS[0].host_id, "stale", "trusted")
+    assert [entry.body["new"] for entry in bench.changes()] == ["trusted", "stale", "trusted"]
+
+
+GONE = ("ALTER TABLE results RENAME TO away", "ALTER TABLE away RENAME TO results")
+
+
+def test_a_store_that_cannot_be_used_gets_all_of_it_later(bench, caplog):
+    with bench.by_hand(*GONE):
+        bench.put(0)
+        bench.put(1)
+        bench.until(lambda: caplog.text.count("cannot be stored") >= 4)
+        assert not bench.said
+    bench.until(lambda: len(bench.said) == 2)
+    assert len(bench.told()) == 2
+
+
+def test_one_result_that_cannot_be_stored_holds_up_no_other_and_is_not_trusted(bench):
+    bad = HOSTS[1].host_id
+    trigger = (
+        f"CREATE TRIGGER poison BEFORE INSERT ON results WHEN NEW.host_id = '{bad}'"
+        " AND NEW.evidence_digest = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END"
+    )
+    bench.put(1)
+    bench.until(lambda: len(bench.said) == 1)
+    with bench.by_hand(trigger, "DROP TRIGGER poison"):
+        bench.put(0)
+        bench.put(1, evidence_digest="poison")
+        bench.put(2)
+        bench.until(lambda: len(bench.said) == 4)
+    latest = bench.station.store.latest()
+    assert latest[HOSTS[0].host_id].result.state is State.TRUSTED
+    assert latest[HOSTS[2].host_id].result.state is State.TRUSTED
+    assert [one.code for one in latest[bad].result.findings] == ["INTERNAL_ERROR"]
+    assert latest[bad].result.state is State.UNTRUSTED_EVIDENCE
+
+
+def test_where_not_even_that_can_be_stored_the_others_are(bench, caplog):
+    trigger = (
+        f"CREATE TRIGGER poison BEFORE INSERT ON results WHEN NEW.host_id = '{HOSTS[1].host_id}'"
+        " BEGIN SELECT RAISE(ABORT, 'poison'); END"
+    )
+    with bench.by_hand(trigger, "DROP TRIGGER poison"):
+        bench.put(1)
+        bench.put(0)
+        bench.until(lambda: len(bench.said) == 1)
+        bench.until(lambda: "has no result" in caplog.text)
+
+
+def test_an_altered_ledger_ends_it(bench):
+    with bench.by_hand("DROP TRIGGER ledger_no_update", "SELECT 1"):
+        pass
+    with bench.by_hand("UPDATE ledger SET who = 'eve' WHERE seq = 3", "SELECT 1"):
+        bench.put(0)
+        end = time.monotonic() + 20
+        while bench.recorder.failure is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert isinstance(bench.recorder.failure, StoreError)
+    assert bench.recorder.failure.code == "XENTPM_STORE_ALTERED"
+    for number in range(3000):  # who hands in more does not wait for ever
+        bench.put(0, appraised_at=NOW + number)
+    assert not bench.said
+
+
+def test_closing_stores_what_was_handed_in(tmp_path):
+    bench = Bench(tmp_path / "station")
+    bench.recorder.start()
+    for number in range(300):
+        bench.put(number % 3, appraised_at=NOW + number)
+    assert bench.recorder.close(10)
+    assert len(bench.said) == 300
+    bench.station.close()
+
+
+def test_closing_does_not_wait_for_a_store_that_is_gone(tmp_path):
+    bench = Bench(tmp_path / "station")
+    bench.recorder.start()
+    with bench.by_hand(*GONE):
+        bench.put(0)
+        time.sleep(0.5)
+        began = time.monotonic()
+        bench.recorder.close(3)
+        assert time.monotonic() - began < 4
+    assert not bench.said
+    bench.station.close()
+
+
+def test_a_text_that_cannot_be_told_leaves_the_result(bench, caplog):
+    result = make_result(HOSTS[0].host_id, appraised_at=NOW, expires_at=NOW + 900)
+    bench.recorder.put(Recording(result, replace(OUTLINE, host_name=None)))
+    bench.until(lambda: bench.said)
+    assert "nobody can be told" in caplog.text
+    assert bench.station.store.latest()[HOSTS[0].host_id].result == result
