@@ -42,7 +42,7 @@ def event_line(event: Event) -> str:
     """The event in words: ``/boot/xen.gz``, ``variable SecureBoot = 01``, else its type and size."""
     describe = _DESCRIPTIONS.get(event.type)
     said = None if describe is None else describe(event.data)
-    return one_line(said or f"{event_type_name(event.type)}, {len(event.data)} bytes")
+    return one_line(said or "") or f"{event_type_name(event.type)}, {len(event.data)} bytes"
 
 
 def is_own_digest(event: Event, bank: str) -> bool:
