@@ -319,7 +319,7 @@ async def _serve(options: _Options) -> None:
     urls = {pool.uuid: await _listen(pool, tls) for pool in pools}
     gc.collect()
     gc.freeze()
-    print(json.dumps({"certificate": pem, "pools": urls}), flush=True)
+    print(json.dumps({"pid": os.getpid(), "certificate": pem, "pools": urls}), flush=True)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), lambda: os.read(0, 4096) or ended.set())

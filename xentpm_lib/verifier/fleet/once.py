@@ -32,6 +32,7 @@ def attest_once(
         PolicyError: the group of one of them has no usable policy.
         StoreError: the store cannot be used.
     """
+    station.refresh()  # what was told last may have been told by a watch
     for host in hosts:
         station.registry.policy_for(host)
     turn = _Turn({host.host_id for host in hosts}, told)

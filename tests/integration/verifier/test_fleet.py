@@ -1,0 +1,158 @@
+"""Many hosts at once: software attesters behind real XAPI endpoints, in a process of their own."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.fleet.once import attest_once
+from xentpm_lib.verifier.fleet.watch import Pace, Watch
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.station import Station
+
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+import fleet as benchmark  # noqa: E402
+
+POOLS, POOL_SIZE = 3, benchmark.POOL_SIZE
+
+
+@contextmanager
+def _fleet(home, hanging=0, period_s=1, **timing):
+    """A station that knows three pools of 64 hosts; the first ones may hang."""
+    setting = benchmark.Setting(POOLS * POOL_SIZE, period_s, 0, 0, hanging=hanging)
+    with benchmark._attesters(setting) as served:
+        benchmark._make_station(home, setting, served)
+        with Station.open(home) as station:
+            if timing:
+                text = benchmark._POLICY.format(period=f"{period_s}s", replay="ignored")
+                text += "".join(f"{name} = {value}\n" for name, value in timing.items())
+                station.store.append(*ledger_bodies.policy_assigned("default", text), who="test")
+                station.refresh()
+            station.attesters = served["pid"]
+            yield station
+
+
+@contextmanager
+def _watching(station, **more):
+    """A watch in a thread; gives the results with their times, and the watch's end in seconds."""
+    seen, stop = [], threading.Event()
+    pace = Pace(**{"follow": 0.2, **more})
+    watch = Watch(station, pace, lambda result, change: seen.append((time.monotonic(), result, change)))
+    thread = threading.Thread(target=watch.run, args=(stop,))
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        began = time.monotonic()
+        thread.join(30)
+        assert time.monotonic() - began < 5
+
+
+def _until(true, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_every_host_is_attested_once_and_told_of_at_once(tmp_path):
+    with _fleet(tmp_path / "station") as station:
+        hosts, told = station.registry.hosts(), []
+        results = attest_once(station, hosts, lambda result, change: told.append(result.host_id))
+        assert [one.host_id for one in results] == [one.host_id for one in hosts]
+        assert {one.state for one in results} == {State.TRUSTED}
+        assert sorted(told) == sorted(one.host_id for one in hosts)
+        assert len(station.store.latest()) == len(hosts)
+        again = attest_once(station, hosts[:5])
+        assert len(again) == 5
+        changes = [entry for entry in station.store.entries() if entry.kind == "state_changed"]
+        assert len(changes) == len(hosts), "the second time nothing changed"
+        assert attest_once(station, []) == []
+
+
+def test_attesting_once_can_be_stopped(tmp_path):
+    with _fleet(tmp_path / "station", hanging=POOLS) as station:
+        stop = threading.Event()
+        threading.Timer(0.5, stop.set).start()
+        began = time.monotonic()
+        assert attest_once(station, station.registry.hosts(), stop=stop) == []
+        assert time.monotonic() - began < 6
+        assert station.store.latest() == {}, "what was stopped is no finding"
+
+
+def test_a_host_whose_group_has_no_policy_cannot_be_asked(tmp_path):
+    with _fleet(tmp_path / "station") as station:
+        host = station.registry.hosts()[0]
+        station.store.append(*ledger_bodies.host_group(host.host_id, "rack7"), who="test")
+        station.refresh()
+        with pytest.raises(PolicyError):
+            attest_once(station, station.registry.hosts())
+
+
+def test_a_pool_whose_hosts_all_hang_does_not_slow_the_others(tmp_path):
+    """All of its threads hang in calls, for 20 s each; the hosts of the others are asked every second."""
+    timing = {"call_timeout": '"20s"', "attempts": 1}
+    with _fleet(tmp_path / "station", hanging=1, **timing) as station:
+        with _watching(station) as seen:
+            good = (POOLS - 1) * POOL_SIZE
+            _until(lambda: len(seen) >= good)
+            began, count = time.monotonic(), len(seen)
+            time.sleep(5)
+            rate = (len(seen) - count) / (time.monotonic() - began)
+        assert rate > 0.8 * good, f"{rate:.0f} hosts a second instead of {good}"
+        assert {result.state for _, result, _ in seen} == {State.TRUSTED}
+
+
+def test_a_master_that_hangs_counts_for_all_hosts_of_its_pool(tmp_path):
+    """The process is stopped: connections are taken and nothing is answered, not even by the masters."""
+    timing = {"call_timeout": '"1s"', "attempts": 2, "backoff": '"100ms"'}
+    with _fleet(tmp_path / "station", period_s=2, **timing) as station:
+        with _watching(station) as seen:
+            _until(lambda: len({result.host_id for _, result, _ in seen}) == POOLS * POOL_SIZE)
+            os.kill(station.attesters, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                _until(lambda: _unreachable(seen) == POOLS * POOL_SIZE, 110)
+                assert time.monotonic() - began < 100
+            finally:
+                os.kill(station.attesters, signal.SIGCONT)
+            _until(lambda: _unreachable(seen) == 0)
+        changes = [change.new for _, _, change in seen if change is not None]
+        assert changes.count(State.UNREACHABLE) == POOLS * POOL_SIZE, "each was told once"
+        codes = {
+            one.code for _, result, _ in seen if result.state is State.UNREACHABLE for one in result.findings
+        }
+        assert codes <= {"POOL_UNREACHABLE", "COLLECTION_TIMEOUT"}
+
+
+def _unreachable(seen):
+    last = {result.host_id: result.state for _, result, _ in list(seen)}
+    return sum(state is State.UNREACHABLE for state in last.values())
+
+
+def test_what_other_commands_change_is_taken_up(tmp_path):
+    with _fleet(tmp_path / "station", period_s=1800) as station, Station.open(station.home) as desk:
+        host, other = station.registry.hosts()[:2]
+        with _watching(station) as seen:
+            _until(lambda: len(seen) == POOLS * POOL_SIZE)
+
+            def new(since, host_id):
+                return [result.state for _, result, _ in list(seen)[since:] if result.host_id == host_id]
+
+            count = len(seen)
+            desk.store.append(*ledger_bodies.reference_retired(host.host_id, time.time()), who="test")
+            _until(lambda: new(count, host.host_id) == [State.PENDING_APPROVAL])
+            desk.store.append(*ledger_bodies.host_removed(other.host_id), who="test")
+            policy = benchmark._POLICY.format(period="1s", replay="ignored")
+            desk.store.append(*ledger_bodies.policy_assigned("default", policy), who="test")
+            _until(lambda: len(new(count, host.host_id)) >= 3)
+            assert new(count, other.host_id) == []
