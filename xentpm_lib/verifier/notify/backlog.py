@@ -48,8 +48,9 @@ class Trouble:
 class Backlog:
     """Not for several threads at once: its owner holds a lock."""
 
-    def __init__(self, config: ChannelConfig) -> None:
+    def __init__(self, config: ChannelConfig, troubled_at_once: int = 1) -> None:
         self._config = config
+        self._troubled_at_once = troubled_at_once
         self._waiting: dict[int, Pending] = {}  # by sequence, ascending
         self._flying: dict[str, int] = {}  # lane: what is being delivered
         self._finished: set[int] = set()  # since the last look into the outbox began
@@ -89,10 +90,12 @@ class Backlog:
     def next(self, now: float) -> Pending | None:
         """What to deliver now; its lane is busy until ``finished`` or ``failed``.
 
-        In a lane in trouble it is the one that failed least often: the first may be what causes the trouble.
+        Lanes in trouble come last, and only so many of them at once: each may take its whole time limit.
+        There it is the one that failed least often: the first may be what causes the trouble.
         """
         held: set[str] = set()
         best: Pending | None = None
+        patient = sum(lane in self.troubles for lane in self._flying) < self._troubled_at_once
         for pending in self._waiting.values():
             lane, host = self.lane(pending), pending.notification.host_id
             trouble = self.troubles.get(lane)
@@ -102,10 +105,11 @@ class Backlog:
                 held.add(host)  # none of its later ones before this
             if pending.next_at > now:
                 continue
-            if best is None or pending.attempts < best.attempts:
+            if trouble is None:
                 best = pending
-            if trouble is None or best.attempts == 0:
                 break
+            if patient and (best is None or pending.attempts < best.attempts):
+                best = pending
         if best is not None:
             self._flying[self.lane(best)] = best.sequence
         return best

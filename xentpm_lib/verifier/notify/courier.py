@@ -16,8 +16,8 @@ from xentpm_lib.verifier.notify.outbox import Outbox
 
 __all__ = ["Courier"]
 
-POOL_THREADS = 4
-"""Of a channel that speaks with pools: so many pools at once."""
+POOL_THREADS = 8
+"""Of a channel that speaks with pools: so many pools at once, at most half of them in trouble."""
 _IDLE_S = 1.0
 _EVER = 1e12
 """Seconds since 1970: what is to be tried later is taken over, too, as it holds others back."""
@@ -42,11 +42,11 @@ class Courier:
         self._outbox = outbox
         self._recovered = recovered
         self._clock = clock
-        self._backlog = Backlog(channel.config)
         self._ready = threading.Condition()
         self._closing = False
         self._unacknowledged: list[int] = []
         count = POOL_THREADS if channel.config.per_pool else 1
+        self._backlog = Backlog(channel.config, max(1, count // 2))
         name = f"notify-{channel.config.name}"
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(count)]
 

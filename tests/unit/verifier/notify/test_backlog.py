@@ -49,6 +49,18 @@ def test_pools_do_not_wait_for_one_another():
     assert backlog.next(50.0).notification.pool_id == "p"
 
 
+def test_pools_in_trouble_never_take_all_threads():
+    backlog = Backlog(MESSAGES, troubled_at_once=2)
+    backlog.begin()
+    backlog.add([_pending(n, f"h{n}", f"dead{n}") for n in range(1, 9)])
+    for _ in range(8):
+        backlog.failed(backlog.next(0.0), "down", True, 5.0)
+    backlog.begin()
+    backlog.add([_pending(n, f"h{n}", f"good{n}") for n in range(9, 12)])
+    order = [_sequence(backlog.next(10.0)) for _ in range(6)]
+    assert order == [9, 10, 11, 1, 2, None]
+
+
 def test_one_that_is_refused_holds_back_its_host_only():
     backlog = _backlog(HOOK, _pending(1, "a"), _pending(2, "a"), _pending(3, "b"))
     backlog.failed(backlog.next(0.0), "status 422", False, 10.0)
