@@ -1,4 +1,4 @@
-"""From a change on a host to all who are told of it: the real command line, simulated hosts, a real receiver."""
+"""From a change on a host to all who are told of it: the real commands, simulated hosts, a real receiver."""
 
 from __future__ import annotations
 
