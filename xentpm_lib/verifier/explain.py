@@ -133,7 +133,7 @@ def _facts(
     trusted = result.verdict is Verdict.TRUSTED
     labels = [one_line(one.label) for one in result.references if one.matched or not trusted]
     if labels:
-        yield "matches" if trusted else "compared with", ", ".join(labels)
+        yield "matches" if trusted else "compared with", ", ".join(dict.fromkeys(labels))
     if result.ek_trust:
         yield "TPM known by", result.ek_trust.replace("_", " ")
 

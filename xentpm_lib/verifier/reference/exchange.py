@@ -45,7 +45,7 @@ _HEADER_LIMITS = Limits(length=_MAX_HEADER_LENGTH, depth=1, tokens=32)
 _TOP = ("version", "type", "exported_at", "exported_by", "references", "event_logs")
 _REFERENCE = ("id", "label", "created_at", "created_by", "source_host", "pcrs", "event_log", "boot_log")
 _INDICES = {str(index): index for index in range(PCR_COUNT)}
-_UNTRUSTED = "Ask who made the file for the public key, and give it with --trust."
+_UNTRUSTED = "Ask who made the file for the public key, and give it with --key."
 
 
 @dataclass(frozen=True, slots=True)
