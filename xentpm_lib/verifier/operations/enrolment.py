@@ -11,6 +11,7 @@ from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.enrol import Discovered, Enrolled, Rules, discover, enrol_hosts
+from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.operations import policies
 from xentpm_lib.verifier.operations.pools import credentials_of
@@ -25,6 +26,12 @@ from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
 __all__ = ["EnrolRequest", "Enrolment", "enrol"]
 
 DEFAULT_GROUP = "default"
+_HINTS = {
+    "XAPI_AUTHENTICATION": "Nothing was kept. Try again; --username says who logs in, if it is not root.",
+    "TLS_CERTIFICATE": "Say how to recognise the server: --ca FILE, or --pin SHA256.",
+    "POOL_UNREACHABLE": "Look at the URL, at the network, and at the pool's master.",
+}
+"""What to do where a pool is enrolled; elsewhere the advice of the finding counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ def enrol(
     group = request.group or DEFAULT_GROUP
     policy, assigned = _policy(station, request, group)
     anchors = EkAnchors.load(request.ek_ca, request.ek_pins, EkTrust.FIRST_USE in policy.ek_trust)
-    found = discover(request.url, request.tls, lambda: credentials_of(request.login))
+    found = _discovered(request)
     chosen = _chosen(found, request.hosts)
     begin(len(chosen))
     rules = Rules(anchors, policy, time.time(), group, request.replace, station.registry.hosts())
@@ -87,6 +94,14 @@ def enrol(
     if any(one.host is not None for one in hosts):
         _write(station, request, enrolment)
     return enrolment
+
+
+def _discovered(request: EnrolRequest) -> Discovered:
+    try:
+        return discover(request.url, request.tls, lambda: credentials_of(request.login))
+    except CollectionError as error:
+        error.hint = error.hint or _HINTS.get(error.finding, "")
+        raise
 
 
 def _policy(station: Station, request: EnrolRequest, group: str) -> tuple[Policy, bool]:

@@ -1,0 +1,176 @@
+"""``xentpm-attest enroll`` and ``pool``: who is believed, what is asked, what is refused. Real processes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from support.attest_cli import AttestCli
+from support.pool import SimPool
+from xentpm_lib.verifier.xapi.tls import fetch_certificate
+
+
+@pytest.fixture
+def station(tmp_path: Path, sim_pool: SimPool) -> AttestCli:
+    made = AttestCli(tmp_path / "station", sim_pool)
+    made.good("init")
+    return made
+
+
+def test_with_the_authority_s_certificate(station: AttestCli, sim_pool: SimPool) -> None:
+    done = station.json("enroll", sim_pool.url, *station.trust())
+    assert [(host["name"], host["outcome"], host["ek_trust"]) for host in done["hosts"]] == [
+        ("host1", "enrolled", "certificate"),
+        ("host2", "enrolled", "certificate"),
+    ]
+    assert done["policy"] == "uefi-grub" and done["group"] == "default"
+    again = station.run("enroll", *station.ek_ca())  # the only pool: nothing has to be said or asked again
+    assert again.status == 0 and again.out.count("unchanged") == 2
+    assert {host["state"] for host in station.json("hosts", status=3)} == {"stale"}
+
+
+def test_a_fingerprint_confirmed_once(tmp_path: Path, sim_pool: SimPool) -> None:
+    station = AttestCli(tmp_path / "station", sim_pool, secret=False)
+    station.good("init")
+    words = ["enroll", sim_pool.url, *station.ek_ca()]
+    shown = fetch_certificate(sim_pool.url)
+
+    refused = station.typed(words, {"Is it the same": "no"})
+    assert refused.status == 1 and "was not confirmed, so nothing was sent to it" in refused.out
+    assert shown.for_people in refused.out and f"--pin {shown.pin}" in refused.out
+    assert station.run("pool", "list").out == ""
+
+    enrolled = station.typed(words, {"Is it the same": "yes", "Password of root": sim_pool.password})
+    assert enrolled.status == 0 and enrolled.out.count("enrolled") >= 2
+    (pool,) = station.json("pool", "list")
+    assert pool["recognised_by"] == "2 pinned certificates"  # the other member's came from the master
+    assert station.json("attest", "host2", status=3)[0]["state"] == "pending-approval"
+
+
+def test_without_a_terminal_nothing_is_confirmed(station: AttestCli, sim_pool: SimPool) -> None:
+    ended = station.run("enroll", sim_pool.url, *station.ek_ca())
+    assert ended.status == 1 and "--pin " in ended.err and fetch_certificate(sim_pool.url).pin in ended.err
+    other = station.run("enroll", sim_pool.url, "--pin", "00" * 32, *station.ek_ca())
+    assert other.status == 1 and "another certificate than the pinned" in other.err
+
+
+def test_wrong_password(station: AttestCli, sim_pool: SimPool) -> None:
+    ended = station.run("enroll", sim_pool.url, *station.trust(), XENTPM_PASSWORD="not-the-password")
+    assert ended.status == 1 and "hint: " in ended.err and "not-the-password" not in ended.err
+    assert "user name or password are wrong" in ended.err and "Nothing was kept" in ended.err
+    assert station.run("pool", "list").out == ""
+
+
+def test_no_password(tmp_path: Path, sim_pool: SimPool) -> None:
+    station = AttestCli(tmp_path / "station", sim_pool, secret=False)
+    station.good("init")
+    ended = station.run("enroll", sim_pool.url, *station.trust())
+    assert ended.status == 1 and "no terminal to ask" in ended.err and "--password-file" in ended.err
+
+
+def test_a_password_file(tmp_path: Path, sim_pool: SimPool) -> None:
+    station = AttestCli(tmp_path / "station", sim_pool, secret=False)
+    station.good("init")
+    file = tmp_path / "password"
+    file.write_text(sim_pool.password + "\n")
+    file.chmod(0o644)
+    words = ["enroll", sim_pool.url, *station.trust(), "--password-file", str(file)]
+    assert "mode 0644" in station.run(*words).err
+    file.chmod(0o600)
+    station.good(*words, "--keep-password", "file")
+    assert str(file) in station.json("pool", "list")[0]["login"]
+    assert station.run("attest").status == 3
+    file.unlink()
+    ended = station.run("pool", "list")
+    assert ended.status == 0
+    (result, _) = station.json("attest", status=3)
+    assert result["state"] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1", "wanted a URL such as https://pool.example.com"),
+        ("https://root:pw@127.0.0.1", "a URL holds no user name and no password"),
+        ("https://127.0.0.1/xapi", "ends after the host name or port"),
+        ("https://nowhere.invalid", "https://nowhere.invalid: "),
+    ],
+)
+def test_wrong_url(station: AttestCli, url: str, said: str) -> None:
+    ended = station.run("enroll", url, *station.trust())
+    assert ended.status == 1 and said in ended.err and "hint: " in ended.err, ended.err
+
+
+def test_nobody_listens(station: AttestCli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{taken.getsockname()[1]}"
+        ended = station.run("enroll", url)
+    assert ended.status == 1 and f"{url}: " in ended.err and "refused" in ended.err.lower()
+
+
+def test_a_tpm_that_nobody_vouches_for(station: AttestCli, sim_pool: SimPool) -> None:
+    ca = str(sim_pool.ready["certificates"])
+    ended = station.run("enroll", sim_pool.url, "--ca", ca)
+    assert ended.status == 1 and ended.out.count("failed") == 2
+    assert "--ek-ca" in ended.err or "--ek-pin" in ended.err
+    assert station.json("hosts") == []
+    for words in (["--ek-ca", "/nowhere"], ["--ek-pin", "/nowhere"]):
+        ended = station.run("enroll", sim_pool.url, "--ca", ca, *words)
+        assert ended.status == 1 and "/nowhere" in ended.err
+
+
+def test_a_pinned_endorsement_key(station: AttestCli, sim_pool: SimPool, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.pem"
+    identity = sim_pool.call_plugin("host1", "tpm_get_attestation_identity")
+    keys.write_text(identity.split("<xentxt:TPM_Endorsement_KEY_PEM>")[1].split("<")[0])
+    ca = str(sim_pool.ready["certificates"])
+    done = station.json("enroll", sim_pool.url, "--ca", ca, "--ek-pin", str(keys), "--host", "host1")
+    assert [(host["outcome"], host["ek_trust"]) for host in done["hosts"]] == [("enrolled", "pinned")]
+    assert "pinned" in station.run("show", "host1").out
+
+
+def test_a_member_s_address_a_group_and_a_policy(station: AttestCli, sim_pool: SimPool) -> None:
+    member = sim_pool.ready["hosts"][1]["url"]
+    done = station.json("enroll", member, *station.trust(), "--group", "rack7", "--policy", "firmware")
+    assert len(done["hosts"]) == 2 and done["policy"] == "firmware"
+    assert {host["host"]["group"] for host in station.json("hosts", status=3)} == {"rack7"}
+    ended = station.run("enroll", member, *station.trust(), "--host", "host9")
+    assert ended.status == 1 and "the pool has no host 'host9'; it has: host1, host2" in ended.err
+    ended = station.run("enroll", member, *station.trust(), "--policy", "firmwar")
+    assert ended.status == 1 and "there is no policy 'firmwar'" in ended.err
+
+
+def test_forget(station: AttestCli, sim_pool: SimPool) -> None:
+    station.good("enroll", sim_pool.url, *station.trust())
+    station.good("forget", "host2")
+    assert [one["host"]["name"] for one in station.json("hosts", status=3)] == ["host1"]
+    ended = station.run("forget", "host2")
+    assert ended.status == 1 and "there is no enrolled host 'host2'" in ended.err
+    station.good("forget", "host1")
+    assert station.json("pool", "list") == []
+
+
+def test_another_log_in_and_other_certificates(station: AttestCli, sim_pool: SimPool) -> None:
+    station.good("enroll", sim_pool.url, *station.trust())
+    (pool,) = station.json("pool", "list")
+    wrong = station.run("pool", "password", pool["name"], XENTPM_PASSWORD="wrong")
+    assert wrong.status == 1 and station.run("attest").status == 3
+    assert "accepts the password" in station.good("pool", "password", sim_pool.url)
+    unknown = station.run("pool", "password", "nobody")
+    assert unknown.status == 1 and f"known: {pool['name']}" in unknown.err
+    pin = fetch_certificate(sim_pool.url).pin
+    assert station.run("pool", "pin", sim_pool.url, "--pin", "11" * 32).status == 1
+    station.good("pool", "pin", sim_pool.url, "--pin", pin)
+    assert station.json("pool", "list")[0]["recognised_by"] == "2 pinned certificates"
+
+
+def test_no_station(tmp_path: Path) -> None:
+    station = AttestCli(tmp_path / "nothing")
+    ended = station.run("hosts")
+    assert ended.status == 1 and "there is no station in" in ended.err and "xentpm-attest init" in ended.err
+    station.good("init")
+    assert (tmp_path / "nothing").stat().st_mode & 0o077 == 0
+    assert station.run("attest").err.count("no host is enrolled") == 1

@@ -1,0 +1,151 @@
+"""Output: nothing of a host reaches a terminal as a control character; errors are told in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from xentpm_lib.errors import PolicyError, UsageError
+from xentpm_lib.verifier.cli import command_line, output, prompts
+from xentpm_lib.verifier.cli.output import Output, clean, clean_lines, tell
+from xentpm_lib.verifier.errors import CollectionError
+
+EVIL = "host\x1b]0;pwned\x07\x1b[2J\r\u202e\u200bx"
+
+
+def test_clean() -> None:
+    shown = clean(EVIL)
+    assert shown.isprintable() and "host" in shown and "\\x1b" in shown
+    assert clean("a\nb") == "a\\nb"
+    assert clean_lines("a\nb\x1b") == "a\nb\\x1b"
+    assert clean("naïve – ok") == "naïve – ok"
+
+
+def test_nothing_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output()
+    out.text(EVIL)
+    out.note(EVIL)
+    out.table(["HOST", "[red]"], [[EVIL, "[bold]x[/bold]"], ["y", ":smile:"]])
+    said = "".join(capsys.readouterr())
+    assert all(char.isprintable() or char == "\n" for char in said)
+    assert "[bold]x[/bold]" in said and ":smile:" in said and "[red]" in said
+
+
+def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(["A", "B"], [["a" * 90, "b" * 90]])
+    assert "a" * 90 + "  " + "b" * 90 in capsys.readouterr().out
+
+
+def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).document({"name": EVIL})
+    text = capsys.readouterr().out
+    assert text.isascii() and "\x1b" not in text and json.loads(text) == {"name": EVIL}
+    with pytest.raises(ValueError):
+        Output().document(float("nan"))
+
+
+def test_a_terminal_that_does_not_know_the_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    Output().text("pöol")
+    assert raw.getvalue() == b"p\\xf6ol\n"
+
+
+def test_no_room_for_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(UsageError, match="cannot be written: No space left") as error:
+            Output().text("x")
+    assert error.value.code == "XENTPM_IO"
+
+
+def test_no_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    tell("x")
+    with Output().progress("work", 3) as progress:
+        progress.expect(4)
+        progress.advance("one")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UsageError("what", "do"), "xentpm-attest: what\nhint: do\n"),
+        (PolicyError("what"), "xentpm-attest: what\n"),
+        (
+            CollectionError("HOST_OFFLINE", "off"),
+            "xentpm-attest: off\nhint: Look at the host's power and network.\n",
+        ),
+        (
+            FileNotFoundError(2, "No such file", "/x"),
+            "xentpm-attest: /x: No such file\nhint: Look at the path",
+        ),
+        (BrokenPipeError(), ""),
+        (
+            ZeroDivisionError("oops"),
+            "xentpm-attest: this is a defect of xentpm: ZeroDivisionError: oops\nhint: Rep",
+        ),
+    ],
+)
+def test_errors_are_told_in_words(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_words: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command_line, "_run", fails)
+    monkeypatch.setattr(command_line, "discard_stdout", lambda: None)
+    assert command_line.run(["hosts"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(said) and "Traceback" not in err
+
+
+def test_a_broken_pipe_is_not_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(BrokenPipeError):
+            Output().text("x" * 100_000)
+        pipe.write("more")  # goes nowhere, and does not fail
+
+
+def test_the_password_s_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    file.write_text("from file\n")
+    file.chmod(0o600)
+    monkeypatch.setenv(prompts.PASSWORD_VARIABLE, "from environment")
+    assert prompts.password("root", str(file)) == "from file"
+    assert prompts.password("root", None) == "from environment"
+    monkeypatch.delenv(prompts.PASSWORD_VARIABLE)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("typed\n"))
+    with pytest.raises(UsageError, match="no terminal") as error:
+        prompts.password("root at pool", None)
+    assert "--password-file" in error.value.hint
+    with pytest.raises(UsageError, match="nothing was done"):
+        prompts.confirm("Sure?", "nothing was done", "--yes")
+
+
+def test_a_password_file_that_others_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    file.chmod(0o644)
+    with pytest.raises(UsageError) as error:
+        prompts.password_of_file(str(file))
+    assert "secret\n" not in error.value.message and "0644" in error.value.message
+
+
+def test_main_answers_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xentpm_lib.verifier import cli
+
+    def interrupted(_words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "run", interrupted)
+    assert cli.main(["hosts"]) == 130
+    assert output.__all__
