@@ -79,6 +79,7 @@ class HostileServer:
         self.script = script
         self.calls: List[Tuple[str, tuple]] = []
         self.connections = 0
+        self.most_bytes = 1 << 30  # of a request; of a larger one only the head is read
         self._tls = tls
         self._ended = threading.Event()
         self._open: List[socket.socket] = []
@@ -130,21 +131,23 @@ class HostileServer:
                 self._open.append(connection)
                 with connection.makefile("rb") as reader:
                     while not self._ended.is_set():
-                        body = _request(reader)
+                        body = self._request(reader)
                         if body is None:
                             return
                         call = Call(connection, body, self._ended)
                         self.calls.append((call.method, call.params))
                         self.script(call)
 
-
-def _request(reader: Any) -> Optional[bytes]:
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        line = reader.readline()
-        if not line:
+    def _request(self, reader: Any) -> Optional[bytes]:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = reader.readline()
+            if not line:
+                return None
+            head += line
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        assert length is not None
+        if int(length.group(1)) > self.most_bytes:
+            self._ended.wait(_IDLE_S)
             return None
-        head += line
-    size = re.search(rb"(?i)content-length: (\d+)", head)
-    assert size is not None
-    return bytes(reader.read(int(size.group(1))))
+        return bytes(reader.read(int(length.group(1))))

@@ -42,8 +42,8 @@ def find_master(url: str, tls: TlsTrust, timeout: float = _MASTER_LIMIT_S) -> st
     try:
         connections.call(address, "pool.get_all_records", ("OpaqueRef:NULL",), Deadline(timeout))
     except XapiFailure as failure:
-        if failure.code == "HOST_IS_SLAVE" and failure.params:
-            return _other(address, failure.params[0]).url
+        if failure.code == "HOST_IS_SLAVE":
+            return _other(address, failure.params[0] if failure.params else "").url
     finally:
         connections.close()
     return address.url

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import resource
+import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +77,32 @@ def test_no_handshake(serve: Serve, connect: Connect) -> None:
     error = caught(client)
     assert error.finding == "POOL_UNREACHABLE" and not error.permanent
     assert time.monotonic() - start < 1.0 + LATE_S
+
+
+def test_a_handshake_that_drips(serve: Serve, connect: Connect) -> None:
+    """Behind a relay that lets one byte through every hundredth of a second."""
+    server = serve(lambda call: call.answer(success("evidence")))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_relay, args=(listener, server.port), daemon=True).start()
+        client = connect(server, addresses=(f"https://127.0.0.1:{listener.getsockname()[1]}",))
+        start = time.monotonic()
+        assert caught(client).finding == "POOL_UNREACHABLE"
+        assert time.monotonic() - start < 1.0 + LATE_S
+    assert server.calls == []
+
+
+def _relay(listener: socket.socket, port: int) -> None:
+    with contextlib.suppress(OSError), listener.accept()[0] as near:
+        with socket.create_connection(("127.0.0.1", port)) as far:
+            threading.Thread(target=_forward, args=(near, far, 4096, 0), daemon=True).start()
+            _forward(far, near, 1, 0.01)
+
+
+def _forward(source: socket.socket, target: socket.socket, size: int, pause_s: float) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(size):
+            target.sendall(piece)
+            time.sleep(pause_s)
 
 
 def test_nobody_listens(serve: Serve, connect: Connect) -> None:
@@ -225,7 +254,8 @@ def test_nothing_secret_is_told(serve: Serve, connect: Connect) -> None:
 
 
 def test_large_requests_to_a_server_that_reads_nothing(serve: Serve, connect: Connect) -> None:
-    server = serve(lambda call: call.hang() if call.method == "host.call_plugin" else None)
+    server = serve(lambda call: call.answer(success("evidence")))
+    server.most_bytes = 10_000
     client = connect(server)
     start = time.monotonic()
     with pytest.raises(CollectionError) as raised:
