@@ -197,6 +197,17 @@ def test_an_unknown_event_is_shown():
     assert paragraph.notes == ("the event: PCR 8, 0x0000abcd, 1 bytes",)
 
 
+@pytest.mark.parametrize("log", [None, b"\0"], ids=["none", "malformed"])
+def test_an_event_that_is_not_there_is_not_shown(log):
+    host = SoftwareAttester()
+    found = finding("EVENT_LOG_UNKNOWN_EVENT", where="event_log[99]")
+    result = conclude(host.record(), POLICY, NOW, (found,), clock=TpmClock(1, 1, 1, True, 1))
+    shown = QuoteEvidence.from_json(host.text(bytes(32)))
+    assert explain(result, NOW, Known.of_stored(shown)).paragraphs[0].notes == ()
+    shown = shown._replace(untrusted_event_log=log)
+    assert explain(result, NOW, Known.of_stored(shown)).paragraphs[0].notes == ()
+
+
 def test_many_events_are_cut():
     boot = tuple((pcr, kind, data) for pcr, kind, data in BOOT if pcr != 9)
     one = boot + tuple((9, 0x0D, b"/boot/file%d" % number) for number in range(40))

@@ -102,6 +102,14 @@ def test_a_start_from_another_locality_is_replayed():
     assert set(measurements({"sha256": {0: value}}, log)) == {("sha256", 0)}
 
 
+def test_a_log_with_two_starts_or_without_a_bank_tells_nothing():
+    two = (Event(0, 3, {"sha256": bytes(32)}, b"StartupLocality\0\3"),) * 2
+    assert measurements({"sha256": {0: bytes(32)}}, build_event_log(EventLog({"sha256": 32}, two))) == {}
+    host = booted()
+    sized = BootEvent(9, {"sha256": b"short"}, "no digest")
+    assert measurements(host.pcrs, None, (sized,)) == {}
+
+
 def events(*texts):
     return [MeasuredEvent(text.encode(), text, True) for text in texts]
 
