@@ -62,7 +62,7 @@ def test_what_is_found(serve: Serve) -> None:
 
 def test_pins_of_those_hosts_that_tell_a_certificate(serve: Serve) -> None:
     other = serve(lambda call: None, names="127.0.0.2")
-    server = serve(script(certificates={"OpaqueRef:host-u2": other.pem}))
+    server = serve(script(certificates={"OpaqueRef:2": other.pem}))
     pin = fingerprint(server.pem)
     assert look(server, TlsTrust(pins=(pin.upper(),))).pool.tls.pins == (pin, fingerprint(other.pem))
 
