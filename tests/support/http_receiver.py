@@ -36,7 +36,10 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """answers: a status code; or ``hang``, ``drip``, ``drip-body``, ``drop``, ``redirect``."""
+    """answers: status codes; or ``hang``, ``drip``, ``drip-body``, ``drop``, ``redirect``.
+
+    ``wait`` and ``wait-then-503`` answer once ``go`` is set.
+    """
 
     def __init__(self, certificate: Optional[Path] = None) -> None:
         self.got: List[Request] = []
@@ -44,6 +47,7 @@ class Receiver:
         self.headers: Dict[str, str] = {}
         self.body = b""
         self.closing = threading.Event()
+        self.go = threading.Event()
         self._count = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -100,6 +104,9 @@ class Receiver:
                 elif answer == "drop":
                     self.connection.shutdown(socket.SHUT_RDWR)
                     self.close_connection = True
+                elif answer in ("wait", "wait-then-503"):
+                    receiver.go.wait(60)
+                    self._answer(200 if answer == "wait" else 503)
                 elif answer == "hang":
                     receiver.closing.wait(60)
                 else:
