@@ -1,4 +1,4 @@
-"""A notification: what one channel is to be told of one change. A row of the store's outbox until it is delivered."""
+"""A notification: what a channel is to be told of a change. A row of the outbox until it is delivered."""
 
 from __future__ import annotations
 
