@@ -3,6 +3,7 @@
 Spec: TPM 2.0 Library Part 2, TPMS_ATTEST, TPMS_QUOTE_INFO, TPMS_NV_CERTIFY_INFO.
 """
 
+import struct
 from typing import NamedTuple, Optional
 
 from xentpm_lib.errors import FormatError
@@ -27,6 +28,8 @@ MAX_EXTRA_DATA_SIZE = 2 + MAX_DIGEST_SIZE  # bytes, the size of a TPMT_HA
 MAX_NV_CONTENTS_SIZE = 2048  # bytes, the largest NV buffer that TPMs have
 MAX_ATTEST_SIZE = 2304  # bytes; the largest possible one has 2,217
 
+_CLOCK_AND_VERSION = struct.Struct(">QIIBQ")  # TPMS_CLOCK_INFO and the firmware version behind it
+_SAFE_OFFSET = 16  # bytes into it
 _TYPES = {"nv_certify": 0x8014, "quote": 0x8018}
 
 
@@ -101,18 +104,14 @@ def _read_attest(reader: Reader) -> Attest:
     if magic != ATTEST_MAGIC:
         raise reader.error("magic 0x{:08x}, expected 0x{:08x}".format(magic, ATTEST_MAGIC), 0)
     kind = read_id(reader, _TYPES, "type")
-    return Attest(  # the fields are in the order of the structure
-        type=kind,
-        qualified_signer=_read_name(reader),
-        extra_data=reader.sized(MAX_EXTRA_DATA_SIZE),
-        clock=reader.u64(),
-        reset_count=reader.u32(),
-        restart_count=reader.u32(),
-        safe=_read_yes_no(reader),
-        firmware_version=reader.u64(),
-        quote=_read_quote(reader) if kind == "quote" else None,
-        nv=_read_nv(reader) if kind == "nv_certify" else None,
-    )
+    signer, extra_data = _read_name(reader), reader.sized(MAX_EXTRA_DATA_SIZE)
+    start = reader.offset
+    clock, resets, restarts, safe, firmware = _CLOCK_AND_VERSION.unpack(reader.take(_CLOCK_AND_VERSION.size))
+    if safe > 1:
+        raise reader.error("{} is neither yes (1) nor no (0)".format(safe), start + _SAFE_OFFSET)
+    quote = _read_quote(reader) if kind == "quote" else None
+    nv = _read_nv(reader) if kind == "nv_certify" else None
+    return Attest(kind, signer, extra_data, clock, resets, restarts, safe == 1, firmware, quote, nv)
 
 
 def _read_quote(reader: Reader) -> QuoteInfo:
@@ -139,11 +138,3 @@ def _read_name(reader: Reader) -> bytes:
 
 def _pack_name(name: bytes, where: str) -> bytes:
     return pack_sized(check_name(name, where), MAX_NAME_SIZE)
-
-
-def _read_yes_no(reader: Reader) -> bool:
-    start = reader.offset
-    value = reader.u8()
-    if value > 1:
-        raise reader.error("{} is neither yes (1) nor no (0)".format(value), start)
-    return value == 1

@@ -7,7 +7,7 @@ over the bytes as they came; ``tpm_structures`` parses them.
 """
 
 import struct
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import hash_by_name
@@ -45,6 +45,7 @@ _AK = ("name", "public")
 _QUOTE = ("attest", "signature", "pcrs")
 _TAG = ("nv_public", "attest", "signature")
 _INDICES = {str(index): index for index in range(PCR_COUNT)}
+_ALL_KEYS = tuple(_INDICES)  # in the order that a host writes them
 
 
 class CertifiedTag(NamedTuple):
@@ -165,11 +166,16 @@ def _bank(value: Any, bank: str, where: str) -> Dict[int, bytes]:
     registers = mapping(value, where)
     if not registers:
         raise FormatError("there is no register", where=where)
-    for key in registers:
-        if key not in _INDICES:
-            raise FormatError("{} is no register, expected 0 to 23".format(ascii(key[:32])), where=where)
-    indices = map(_INDICES.__getitem__, registers)
+    indices: Iterable[int] = range(PCR_COUNT)
+    if tuple(registers) != _ALL_KEYS:
+        indices = [_register(key, where) for key in registers]
     return dict(zip(indices, _decode_all(registers, where, size)))
+
+
+def _register(key: str, where: str) -> int:
+    if key not in _INDICES:
+        raise FormatError("{} is no register, expected 0 to 23".format(ascii(key[:32])), where=where)
+    return _INDICES[key]
 
 
 def _decode_all(registers: Dict[str, Any], where: str, size: int) -> Sequence[bytes]:

@@ -120,7 +120,7 @@ class AttestationResult:
         return Verdict.UNTRUSTED
 
     def __post_init__(self) -> None:
-        if self.state is State.TRUSTED and self.verdict is not Verdict.TRUSTED:
+        if self.verdict is not Verdict.TRUSTED and self.state is State.TRUSTED:
             raise AssertionError("a result without a failed finding has to carry what was proven")
 
     def __bool__(self) -> NoReturn:
