@@ -96,6 +96,16 @@ def test_what_others_can_read_is_refused(tmp_path, name, bits):
         StationKeys.open(tmp_path / "k", create=True).signing_key  # noqa: B018
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["", "master.key"])
+def test_what_belongs_to_another_user_is_refused(tmp_path, name):
+    StationKeys.open(tmp_path / "k", create=True)
+    os.chown(tmp_path / "k" / name, 12345, 12345)
+    with pytest.raises(StoreError, match="belongs to user 12345") as caught:
+        StationKeys.open(tmp_path / "k")
+    assert "user" in caught.value.hint
+
+
 def test_a_link_is_refused(tmp_path):
     StationKeys.open(tmp_path / "k", create=True)
     (tmp_path / "k" / "master.key").rename(tmp_path / "elsewhere")

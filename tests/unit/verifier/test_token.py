@@ -202,6 +202,12 @@ def test_not_yet():
         assert "future" in refusal(token, now=early)
 
 
+def test_a_station_whose_clock_jumped():
+    later = dataclasses.replace(TRUSTED, appraised_at=NOW + 300)
+    assert "future" in refusal(sign_result(later, KEY, NOW))
+    assert "future" in refusal(sign_result(TRUSTED, KEY, NOW + 300))
+
+
 def test_about_another_host():
     assert "another host" in refusal(sign_result(TRUSTED, KEY, NOW), host_id=HOST.replace("2", "3"))
 

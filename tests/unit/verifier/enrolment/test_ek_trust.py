@@ -293,6 +293,17 @@ def test_a_root_that_the_host_sends_is_no_root():
     assert "no certificates of TPM makers" in error.message
 
 
+@pytest.mark.parametrize("years, now", [((2021, 2023), 1640995200), ((2030, 2035), 1956528000)])
+def test_the_time_is_the_one_that_is_given(years, now, tmp_path):
+    """Not that of this machine, on which these authorities are in force never, or not yet."""
+    dates = {"start": datetime.datetime(years[0], 1, 1), "end": datetime.datetime(years[1], 1, 1)}
+    issuer = Authority("short-lived", ROOT, **dates)
+    certificate = issuer.endorse(KEYS["rsa"].public_key())
+    assert decide(certificate, chain=[issuer.certificate], now=now).trust is CERTIFICATE
+    assert openssl_accepts(tmp_path, certificate, [issuer.certificate], now=now)
+    assert refusal(certificate, chain=[issuer.certificate]).code == "XENTPM_EK_UNTRUSTED"
+
+
 def test_an_expired_root():
     root = Authority("old", end=datetime.datetime(2025, 1, 1))
     certificate = root.endorse(KEYS["rsa"].public_key())
