@@ -11,6 +11,7 @@ from support.evidence_maker import AK_ATTRIBUTES, BOOT, SoftwareAttester, make_k
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.verifier.appraisal import appraise as appraise_function
+from xentpm_lib.verifier.appraisal.appraise import _appraisal, _Case
 from xentpm_lib.verifier.findings import Severity
 from xentpm_lib.verifier.policy.model import TagRule
 from xentpm_lib.verifier.records import EkTrust
@@ -394,6 +395,15 @@ def test_a_defect_of_the_verifier_leaves_nobody_trusted(desk, caplog, defect):
     assert appraisal.result.verdict is Verdict.UNTRUSTED
     assert appraisal.evidence is None
     assert "the appraisal of host" in caplog.text
+
+
+def test_no_evidence_and_no_reason_is_untrusted_all_the_same(desk):
+    """The net below the net: it can only be reached by a mistake of the appraisal."""
+    challenge = desk.book.issue(desk.record, desk.policy)
+    case = _Case(challenge, desk.record, desk.references, desk.policy, None, desk.now)
+    appraisal = _appraisal(case, None, "")
+    assert [found.code for found in appraisal.result.findings] == ["INTERNAL_ERROR"]
+    assert appraisal.result.verdict is Verdict.UNTRUSTED
 
 
 def test_the_log_is_not_parsed_before_the_signature_is_checked(desk):

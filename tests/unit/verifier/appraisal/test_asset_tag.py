@@ -6,6 +6,7 @@ import pytest
 
 from support.evidence_maker import ASSET_TAG_ATTRIBUTES, make_key, make_policy
 from xentpm_lib.evidence import tpm_structures as ts
+from xentpm_lib.verifier.appraisal.asset_tag import tag_findings
 from xentpm_lib.verifier.policy.model import TagRule
 from xentpm_lib.verifier.result import State, Verdict
 
@@ -160,3 +161,9 @@ def test_a_valid_tag_does_not_hide_a_wrong_measurement(desk):
     result = desk.ask().result
     assert [found.code for found in result.findings] == ["PCR_CHANGED"]
     assert result.verdict is Verdict.UNTRUSTED
+
+
+@pytest.mark.parametrize("tag", [None, TAG])
+@pytest.mark.parametrize("expected", [None, OTHER])
+def test_an_ignored_tag_has_no_findings(tag, expected):
+    assert tag_findings(tag, expected, TagRule.IGNORED) == ()

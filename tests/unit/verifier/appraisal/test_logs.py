@@ -192,3 +192,13 @@ def test_a_boot_log_without_the_banks_digests(desk, digests):
 def test_an_empty_boot_log_says_nothing(desk):
     desk.attester.boot_log = ()
     assert desk.codes() == []
+
+
+def test_a_boot_log_of_registers_that_a_dynamic_launch_zeroes(make_desk, attesters):
+    launched = (17, 4, b"SINIT"), (18, 4, b"tboot")
+    desk = make_desk(attesters("ecc", boot=(*BOOT, *launched), dynamic_launch=True))
+    desk.policy = make_policy(dynamic_launch=True)
+    desk.attester.boot_log = (*_boot_events(b"SINIT", pcr=17), *_boot_events(b"tboot", pcr=18))
+    appraisal = desk.ask()
+    assert appraisal.result.findings == ()
+    assert appraisal.evidence.boot_log == desk.attester.boot_log
