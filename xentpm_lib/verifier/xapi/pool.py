@@ -195,8 +195,13 @@ class PoolClient:
         return ref
 
     def _call(self, method: str, *params: object) -> Any:
+        """Call a method that the master answers by itself."""
         try:
             return self._session.call(Deadline(self._options.call_s), method, *params)
+        except CollectionError as error:
+            if error.finding == "COLLECTION_TIMEOUT":
+                self._session.doubt()
+            raise
         except XapiFailure as failure:
             raise self._told(failure) from failure
 

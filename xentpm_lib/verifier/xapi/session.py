@@ -119,15 +119,25 @@ class MasterSession:
 
     def close(self) -> None:
         """Log out, as far as that goes quickly, and close all connections. Never fails."""
-        with self._lock:
-            login, self._login = self._login, None
+        taken = self._lock.acquire(timeout=self._options.logout_s)  # a thread may be logging in
+        login, self._login = self._login, None
+        if taken:
+            self._lock.release()
         if login is not None:
-            try:
-                deadline = Deadline(self._options.logout_s)
-                self._connections.call(login.address, "session.logout", (login.ref,), deadline)
-            except (CollectionError, XapiFailure):
-                pass
+            self._log_out(login.address, login.ref)
         self._connections.close()
+
+    def doubt(self) -> None:
+        """The master did not answer a simple question: log in anew, and ask the other addresses first."""
+        login = self._login
+        if login is not None:
+            self._drop(login)
+
+    def _log_out(self, address: Address, ref: str) -> None:
+        try:
+            self._connections.call(address, "session.logout", (ref,), Deadline(self._options.logout_s))
+        except (CollectionError, XapiFailure):
+            pass  # XAPI ends it some day
 
     def _drop(self, login: _Login, failure: XapiFailure | None = None) -> None:
         """Forget a session that is of no use, unless another thread has renewed it already."""
@@ -215,8 +225,12 @@ class MasterSession:
         ref = self._connections.call(address, "session.login_with_password", params, limit)
         if not isinstance(ref, str) or not ref:
             raise CollectionError("XAPI_ERROR", f"{address.url}: the session is no text")
-        pools = self._connections.call(address, "pool.get_all_records", (ref,), limit)
-        return _Login(address, ref, self._checked_pool(pools, address))
+        try:
+            pools = self._connections.call(address, "pool.get_all_records", (ref,), limit)
+            return _Login(address, ref, self._checked_pool(pools, address))
+        except (CollectionError, XapiFailure):
+            self._log_out(address, ref)
+            raise
 
     def _ask_for_master(self, address: Address, limit: Deadline) -> None:
         """Raises: XapiFailure when the server says that another one is the master; CollectionError."""

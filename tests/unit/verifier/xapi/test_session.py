@@ -164,7 +164,7 @@ def test_a_host_that_went_to_another_pool(serve: Serve, connect: Connect) -> Non
     server = serve(answering)
     error = caught(connect(server, pool_id="another"))
     assert error.finding == "POOL_UNREACHABLE" and "another pool" in error.message
-    assert "host.call_plugin" not in server.methods
+    assert "host.call_plugin" not in server.methods and server.methods[-1] == "session.logout"
 
 
 def test_a_hanging_server_is_not_waited_for_when_another_is_the_master(
@@ -175,6 +175,31 @@ def test_a_hanging_server_is_not_waited_for_when_another_is_the_master(
     start = time.monotonic()
     assert quote(connect(hanging, master, call_s=10)) == "evidence"
     assert time.monotonic() - start < 3
+
+
+def test_a_master_that_hangs_is_left_for_a_new_one(serve: Serve, connect: Connect) -> None:
+    old = at(serve, 1, answering)
+    new = at(serve, 2, answering, old.port)
+    client = connect(old, new, call_s=1)
+    assert quote(client) == "evidence" and client.master_url == old.url
+    old.script = lambda call: call.hang()
+    assert caught(client, 0.3).finding == "COLLECTION_TIMEOUT"
+    assert client.master_url == old.url, "it may be the host that hangs"
+    with pytest.raises(CollectionError):
+        client.create_message(HOST, "name", 3, "body")
+    assert quote(client) == "evidence" and client.master_url == new.url
+
+
+def test_closing_does_not_wait_for_a_login(serve: Serve, connect: Connect) -> None:
+    server = serve(lambda call: call.hang(), raw=True)
+    client = connect(server, call_s=30)
+    thread = threading.Thread(target=lambda: caught(client), daemon=True)
+    thread.start()
+    time.sleep(0.2)
+    start = time.monotonic()
+    client.close()
+    thread.join(5)
+    assert not thread.is_alive() and time.monotonic() - start < 1
 
 
 def test_one_attempt_to_log_in_stands_for_all_that_wait_for_it(serve: Serve, connect: Connect) -> None:
