@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from xentpm_lib.errors import XenTpmError
+from xentpm_lib.evidence.boot_log import boot_log_from_json, boot_log_to_json
 from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
 from xentpm_lib.verifier.findings import Finding, Severity, finding
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
@@ -34,8 +35,6 @@ Row = dict[str, Any]
 COLUMNS = tuple(column.name for column in results.columns)
 _SEALED = tuple(name for name in COLUMNS if name != "mac")
 _EVIDENCE = ("evidence", "event_log", "attest", "signature", "tag_attest", "tag_signature", "created")
-# What stands in the place of a field that has a column of its own: the shortest that a document may have.
-_NOTHING = b"\0"
 
 
 def sealed_fields(row: Row) -> list[Any]:
@@ -61,19 +60,12 @@ def result_columns(result_id: int, result: AttestationResult, contents: dict[byt
 
 
 def evidence_columns(evidence: QuoteEvidence | None, contents: dict[bytes, bytes]) -> Row:
-    """The columns of a result's evidence; its contents go into ``contents``. Raises: FormatError."""
+    """The columns of a result's evidence; its contents go into ``contents``."""
     if evidence is None:
         return dict.fromkeys(_EVIDENCE)
     tag, log = evidence.asset_tag, evidence.untrusted_event_log
-    shell = evidence._replace(
-        attest=_NOTHING,
-        signature=_NOTHING,
-        asset_tag=None if tag is None else tag._replace(attest=_NOTHING, signature=_NOTHING),
-        untrusted_event_log=None,
-        untrusted_created="2000-01-01T00:00:00Z",
-    )
     return {
-        "evidence": _keep(contents, shell.to_json().encode("ascii")),
+        "evidence": _keep(contents, canonical_json(_unchanging(evidence)).encode("ascii")),
         "event_log": None if log is None else _keep(contents, log),
         "attest": evidence.attest,
         "signature": evidence.signature,
@@ -110,20 +102,11 @@ def read_evidence(row: Row, contents: dict[bytes, bytes]) -> QuoteEvidence | Non
     if row["evidence"] is None:
         return None
     try:
-        shell = QuoteEvidence.from_json(contents[row["evidence"]].decode("ascii"))
-        log = None if row["event_log"] is None else contents[row["event_log"]]
-    except (XenTpmError, LookupError, ValueError):
+        shell = json.loads(contents[bytes(row["evidence"])])
+        log = None if row["event_log"] is None else contents[bytes(row["event_log"])]
+        return _put_together(row, shell, log)
+    except (XenTpmError, LookupError, ValueError, TypeError):
         return None
-    tag = shell.asset_tag
-    if tag is not None:
-        tag = CertifiedTag(tag.untrusted_nv_public, bytes(row["tag_attest"]), bytes(row["tag_signature"]))
-    return shell._replace(
-        attest=bytes(row["attest"]),
-        signature=bytes(row["signature"]),
-        asset_tag=tag,
-        untrusted_event_log=log,
-        untrusted_created=row["created"],
-    )
 
 
 def altered_result(host_id: str, detail: str) -> AttestationResult:
@@ -180,6 +163,43 @@ def _read_finding(fields: list[str]) -> Finding:
     if found.severity is not found.kind.severity and not found.kind.adjustable:
         raise ValueError("{} is {}".format(code, severity))
     return found
+
+
+def _unchanging(evidence: QuoteEvidence) -> dict[str, Any]:
+    """What of the evidence is the same in every quote while the host runs."""
+    tag, boot_log = evidence.asset_tag, evidence.untrusted_boot_log
+    return {
+        "version": 1,
+        "host_uuid": evidence.untrusted_host_uuid,
+        "ak_name": evidence.untrusted_ak_name.hex(),
+        "ak_public": evidence.untrusted_ak_public.hex(),
+        "pcrs": [
+            [bank, [[index, value.hex()] for index, value in values.items()]]
+            for bank, values in evidence.untrusted_pcrs.items()
+        ],
+        "nv_public": None if tag is None else tag.untrusted_nv_public.hex(),
+        "boot_log": None if boot_log is None else boot_log_to_json(boot_log),
+    }
+
+
+def _put_together(row: Row, shell: dict[str, Any], log: bytes | None) -> QuoteEvidence:
+    tag, boot_log = shell["nv_public"], shell["boot_log"]
+    return QuoteEvidence(
+        attest=bytes(row["attest"]),
+        signature=bytes(row["signature"]),
+        untrusted_host_uuid=shell["host_uuid"],
+        untrusted_created=row["created"],
+        untrusted_ak_name=bytes.fromhex(shell["ak_name"]),
+        untrusted_ak_public=bytes.fromhex(shell["ak_public"]),
+        untrusted_pcrs={
+            bank: {index: bytes.fromhex(value) for index, value in values} for bank, values in shell["pcrs"]
+        },
+        asset_tag=None
+        if tag is None
+        else CertifiedTag(bytes.fromhex(tag), bytes(row["tag_attest"]), bytes(row["tag_signature"])),
+        untrusted_event_log=log,
+        untrusted_boot_log=None if boot_log is None else boot_log_from_json(boot_log, "boot_log"),
+    )
 
 
 def _keep(contents: dict[bytes, bytes], data: bytes) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.result import State, TpmClock
@@ -115,10 +114,7 @@ class Results:
 
     def _row(self, number: int, one: Recorded, contents: dict[bytes, bytes]) -> Row:
         row = result_columns(number, one.result, contents)
-        try:
-            row.update(evidence_columns(one.evidence, contents))
-        except FormatError:  # it cannot be written as it was read; the result counts without it
-            row.update(evidence_columns(None, contents))
+        row.update(evidence_columns(one.evidence, contents))
         row["mac"] = self._seals.seal("results", sealed_fields({**row, "mac": None}))
         return row
 
@@ -177,16 +173,22 @@ class Results:
 
     def _facts(self, connection: Connection, rows: Iterable[Row]) -> dict[bytes, bytes]:
         """The findings of those rows that the verifier wrote. SQLite keeps anything in any column."""
-        return self._blobs.get(connection, {bytes(row["findings"]) for row in rows if self.holds(row)})
+        sound = [row for row in rows if self._look(row)]
+        return self._blobs.get(connection, {bytes(row["findings"]) for row in sound})
+
+    def _look(self, row: Row) -> bool:
+        """Note in the row whether the verifier wrote it."""
+        row["sound"] = self.holds(row)
+        return bool(row["sound"])
 
     def _clock(self, row: Row | None, host_id: str) -> TpmClock | None:
-        if row is None or row["host_id"] != host_id or not self.holds(row):
+        if row is None or row["host_id"] != host_id or not row["sound"]:
             return None
         return clock_from_text(row["clock"])
 
     def _stored(self, row: Row, facts: dict[bytes, bytes]) -> StoredResult:
         number, host_id = row["id"], row["host_id"]
-        if not self.holds(row):
+        if not row["sound"]:
             return _altered(host_id, number, "stored result {} was altered".format(number))
         content = facts.get(bytes(row["findings"]))
         if content is None:

@@ -6,9 +6,9 @@ every result that showed another state than the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from sqlalchemy import Connection, and_, delete, func, not_, select
+from sqlalchemy import Connection, delete, func, select, union, union_all
 
 from xentpm_lib.verifier.store.database import Database
 from xentpm_lib.verifier.store.model import Pruned
@@ -18,44 +18,44 @@ __all__ = ["prune"]
 
 _CHUNK = 2000  # rows deleted in one transaction: others want to write meanwhile
 _REFERENCES = (results.c.findings, results.c.evidence, results.c.event_log)
+_POINTERS = (current.c.result_id, current.c.clock_id, current.c.trusted_id)
 
 
 def prune(database: Database, now: float, keep: Callable[[str], float], keep_notifications: float) -> Pruned:
     """Delete what is old. keep: host to seconds. Raises: StoreError."""
     with database.read() as connection:
         hosts = list(connection.execute(select(current.c.host_id)).scalars())
-    deleted = sum(_prune_host(database, host_id, now - keep(host_id)) for host_id in hosts)
-    notifications = _prune_outbox(database, now - keep_notifications)
-    return Pruned(deleted, notifications, _prune_blobs(database))
-
-
-def _prune_host(database: Database, host_id: str, before: float) -> int:
-    with database.read() as connection:
-        numbers = _old_results(connection, host_id, before)
-    for part in _parts(numbers):
-        with database.write() as connection:
-            pointers = select(current.c.result_id, current.c.clock_id, current.c.trusted_id)
-            row = connection.execute(pointers.where(current.c.host_id == host_id)).first()
-            kept = [number for number in row or () if number is not None]
-            connection.execute(delete(results).where(results.c.id.in_(part), not_(results.c.id.in_(kept))))
-    return len(numbers)
+    old: list[int] = []
+    deleted = 0
+    for host_id in hosts:
+        with database.read() as connection:
+            old += _old_results(connection, host_id, now - keep(host_id))
+        if len(old) >= _CHUNK:
+            deleted += _delete(database, old)
+            old = []
+    deleted += _delete(database, old)
+    return Pruned(deleted, _prune_outbox(database, now - keep_notifications), _prune_blobs(database))
 
 
 def _old_results(connection: Connection, host_id: str, before: float) -> list[int]:
-    """Results before that time which tell nothing that another one does not."""
+    """Results before that time which show the same state as the one before them."""
     previous = func.lag(results.c.state).over(order_by=results.c.id).label("previous")
     rows = select(results.c.id, results.c.at, results.c.state, previous).where(results.c.host_id == host_id)
     seen = rows.subquery()
-    pointers = connection.execute(
-        select(current.c.result_id, current.c.clock_id, current.c.trusted_id).where(
-            current.c.host_id == host_id
-        )
-    ).first()
-    kept = [number for number in pointers or () if number is not None]
-    query = select(seen.c.id).where(
-        and_(seen.c.at < before, seen.c.previous == seen.c.state, not_(seen.c.id.in_(kept)))
-    )
+    query = select(seen.c.id).where(seen.c.at < before, seen.c.previous == seen.c.state)
     return list(connection.execute(query.order_by(seen.c.id)).scalars())
+
+
+def _delete(database: Database, numbers: list[int]) -> int:
+    """Delete those of the results that are not their host's newest of a kind. How many."""
+    pointed_at = union_all(*(select(column).where(column.is_not(None)) for column in _POINTERS))
+    count = 0
+    for start in range(0, len(numbers), _CHUNK):
+        part = numbers[start : start + _CHUNK]
+        with database.write() as connection:
+            query = delete(results).where(results.c.id.in_(part), results.c.id.not_in(pointed_at))
+            count += int(connection.execute(query).rowcount)
+    return count
 
 
 def _prune_outbox(database: Database, before: float) -> int:
@@ -66,11 +66,7 @@ def _prune_outbox(database: Database, before: float) -> int:
 
 def _prune_blobs(database: Database) -> int:
     """Contents that no result has any more. In one transaction: a writer may be about to use one again."""
+    used = union(*(select(column).where(column.is_not(None)) for column in _REFERENCES))
     with database.write() as connection:
-        used = [not_(select(column).where(column == blobs.c.sha256).exists()) for column in _REFERENCES]
-        unused = select(blobs.c.sha256).where(not_(blobs.c.pinned), *used)
-        return int(connection.execute(delete(blobs).where(blobs.c.sha256.in_(unused))).rowcount)
-
-
-def _parts(numbers: list[int]) -> Iterable[list[int]]:
-    return (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
+        unused = delete(blobs).where(blobs.c.pinned.is_(False), blobs.c.sha256.not_in(used))
+        return int(connection.execute(unused).rowcount)
