@@ -10,6 +10,7 @@ event carries a digest for every bank; and the older one with SHA-1 digests only
 Spec: TCG PC Client Platform Firmware Profile, Event Logging.
 """
 
+import struct
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from xentpm_lib.errors import FormatError
@@ -32,6 +33,8 @@ MAX_EVENTS = 65536  # a booted server has 50 to 500
 
 _LOCALITY_SIGNATURE = b"StartupLocality\0"
 _SHA1_ONLY = {"sha1": 20}
+_HEAD = struct.Struct("<III")  # of a TCG_PCR_EVENT2: register, type, number of digests
+_COUNT_OFFSET = 8  # bytes into it
 
 
 class Event(NamedTuple):
@@ -174,11 +177,15 @@ def _read_sha1_event(reader: Reader) -> Event:
 
 def _read_event(reader: Reader, banks: Dict[int, Tuple[str, int]]) -> Event:
     """TCG_PCR_EVENT2: register, type, digests, data."""
-    pcr, kind = _read_event_head(reader)
     start = reader.offset
-    count = reader.u32()
+    if reader.remaining < _HEAD.size:  # one by one, to tell which is cut off
+        pcr, kind, count = *_read_event_head(reader), reader.u32()
+    else:
+        pcr, kind, count = _HEAD.unpack(reader.take(_HEAD.size))
+    _check_register(reader, pcr, kind, start)
     if count > len(banks):
-        raise reader.error("{} digests, the header declares {}".format(count, len(banks)), start)
+        message = "{} digests, the header declares {}".format(count, len(banks))
+        raise reader.error(message, start + _COUNT_OFFSET)
     digests: Dict[str, bytes] = {}
     for _ in range(count):
         start = reader.offset
@@ -192,9 +199,13 @@ def _read_event(reader: Reader, banks: Dict[int, Tuple[str, int]]) -> Event:
 def _read_event_head(reader: Reader) -> Tuple[int, int]:
     start = reader.offset
     pcr, kind = reader.u32(), reader.u32()
+    _check_register(reader, pcr, kind, start)
+    return pcr, kind
+
+
+def _check_register(reader: Reader, pcr: int, kind: int, start: int) -> None:
     if pcr >= PCR_COUNT and kind != EV_NO_ACTION:
         raise reader.error("there is no PCR {}".format(pcr), start)
-    return pcr, kind
 
 
 def _pack_sha1_event(event: Event) -> bytes:

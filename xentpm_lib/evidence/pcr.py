@@ -160,12 +160,13 @@ def replay(
     Raises:
         FormatError: a register over 23, or a digest that has not the bank's size.
     """
-    values = start_values(bank)
-    values.update(start or {})
+    size, values = hash_by_name(bank).size, start_values(bank)
+    for index, value in (start or {}).items():
+        values[index] = _sized(value, size, "old value")
     for index, measurement in events:
         if index not in values:
             raise FormatError("there is no PCR {}".format(index), where="events")
-        values[index] = extend(bank, values[index], measurement)
+        values[index] = digest(bank, values[index] + _sized(measurement, size, "digest"))
     return values
 
 
