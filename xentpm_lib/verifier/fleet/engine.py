@@ -55,7 +55,7 @@ class Engine:
 
     @property
     def threads(self) -> int:
-        """How many threads there are for pools."""
+        """How many threads there are that ask hosts."""
         return len(self._workers)
 
     def tick(self) -> float:
@@ -65,7 +65,7 @@ class Engine:
             jobs = [job for pool_id in self.schedule.release(now) for job in self._takes(pool_id)]
             due = self.schedule.next_due()
         for job in jobs:
-            self._workers.run(job.pool_id, job)
+            self._workers.run(job)
         return _MAX_WAIT_S if due is None else min(max(due - self._monotonic(), 0.0), _MAX_WAIT_S)
 
     def close(self, timeout_s: float) -> bool:
@@ -80,7 +80,7 @@ class Engine:
     def _takes(self, pool_id: str) -> list[Job]:
         return list(iter(lambda: self.schedule.take(pool_id), None))
 
-    def _work(self, pool_id: str, job: Job) -> Job | None:
+    def _work(self, job: Job) -> Job | None:
         """Do a job; returns the pool's next one. Whatever happens, the schedule is told that it is done."""
         attempted, outcome = None, Outcome.HOST_FAILED
         try:
@@ -91,9 +91,9 @@ class Engine:
         permanent = attempted is not None and attempted.failure is not None and attempted.failure.permanent
         with self.lock:
             ended = self.schedule.finished(job, outcome, self._monotonic(), permanent)
-            jobs = self._takes(pool_id)
+            jobs = self._takes(job.pool_id)
         for other in jobs[1:]:
-            self._workers.run(pool_id, other)
+            self._workers.run(other)
         for one in ended:
             if one.final and attempted is not None:
                 self._keep(one.host_id, attempted)

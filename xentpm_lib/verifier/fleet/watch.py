@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import signal
@@ -29,7 +30,7 @@ _LEAST_WAIT_S = 0.02
 """Between two looks at the schedule: hosts that are due within it are started together."""
 _SPREAD_S = 0.005
 """At a start, hosts that are overdue are begun with so far apart, at most all within one period."""
-_DISPATCHER_S = 0.7
+_DISPATCHER_S = 0.5
 _LOCK_LOST = "XENTPM_STORE_WATCHED"
 _DEFAULT_KEEP_S = 90 * 86400.0
 
@@ -91,7 +92,6 @@ class Watch:
             station.store, channels_of(station.channels, self._fleet.client_of), clock
         )
         self._systemd = Systemd()
-        self._counted = 0
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop`` is set; ends within 5 seconds then.
@@ -111,6 +111,8 @@ class Watch:
         hosts = self._fleet.roster.hosts()
         for host in hosts:
             self._fleet.add(host, self._first_turn(host, len(hosts)))
+        gc.collect()
+        gc.freeze()  # what is known of the hosts stays: looking through it for garbage costs a fifth of all
         self._fleet.start()
         self._dispatcher.start()
         _LOG.info("watching %d hosts of %d pools", len(hosts), len(self._station.registry.pools()))
@@ -132,7 +134,7 @@ class Watch:
             _Every(self._pace.upkeep),
         )
         alive = _Every(self._systemd.watchdog_s / 3 or self._pace.status)
-        recorder = self._fleet.recorder
+        recorder, counted = self._fleet.recorder, 0
         while not stop.is_set():
             wait_s = self._fleet.engine.tick()
             if recorder.failure is not None:
@@ -143,7 +145,8 @@ class Watch:
             if alive.due():
                 self._systemd.alive(self._status())
             if status.due():
-                _LOG.info("%s", self._status())
+                done, counted = self._fleet.engine.attestations - counted, self._fleet.engine.attestations
+                _LOG.info("%s; %d attestations in %g s", self._status(), done, self._pace.status)
             if upkeep.due():
                 self._clean_up()
             stop.wait(min(max(wait_s, _LEAST_WAIT_S), self._pace.follow))
@@ -225,11 +228,10 @@ class Watch:
             f"{number} {'new' if state is None else state.value}" for state, number in counts.most_common()
         ]
         engine = self._fleet.engine
-        done, self._counted = engine.attestations - self._counted, engine.attestations
         with engine.lock:
             troubled = len(engine.schedule.pools_in_trouble)
-        parts = [f"{sum(counts.values())} hosts: {', '.join(told) or 'none'}", f"{done} attestations"]
-        return "; ".join(parts + ([f"{troubled} pools out of reach"] if troubled else []))
+        status = f"{sum(counts.values())} hosts: {', '.join(told) or 'none'}"
+        return status + (f"; {troubled} pools out of reach" if troubled else "")
 
 
 def watch(

@@ -1,7 +1,7 @@
-"""Threads that do the jobs of one pool each, so that a pool that hangs holds only its own.
+"""Threads that do jobs: started when a job has none, ended when there was none for them for a while.
 
-A thread is started when a job has none, does job after job of its pool, and ends when there was none for a
-while. How many there are is the schedule's business.
+The thread that became idle last is used first, so that there are no more of them than jobs at once. How many
+that are is the schedule's business: a pool that hangs holds only the threads of its own jobs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -24,20 +23,17 @@ _Job = TypeVar("_Job")
 
 
 class Workers(Generic[_Job]):
-    """The threads of all pools.
-
-    work: does a job and gives the pool's next one, or None. It must not raise.
-    """
+    """The threads. work: does a job and gives the next one, or None. It must not raise."""
 
     def __init__(
         self,
-        work: Callable[[str, _Job], _Job | None],
+        work: Callable[[_Job], _Job | None],
         idle_s: float = IDLE_S,
     ) -> None:
         self._work = work
         self._idle_s = idle_s
         self._lock = threading.Lock()
-        self._idle: defaultdict[str, list[_Worker[_Job]]] = defaultdict(list)
+        self._idle: list[_Worker[_Job]] = []
         self._alive = 0
         self._none_left = threading.Condition(self._lock)
         self._closed = False
@@ -45,17 +41,17 @@ class Workers(Generic[_Job]):
     def __len__(self) -> int:
         return self._alive
 
-    def run(self, pool_id: str, job: _Job) -> None:
-        """Do a job in the pool's thread that was used last of those that are idle, or in a new one."""
+    def run(self, job: _Job) -> None:
+        """Do a job in the idle thread that was used last, or in a new one."""
         with self._lock:
             if self._closed:
                 return
-            idle = self._idle[pool_id]
-            worker = idle.pop() if idle else None
-            if worker is None:
-                worker = _Worker(self, pool_id)
+            if self._idle:
+                worker = self._idle.pop()
+            else:
+                worker = _Worker(self)
                 self._alive += 1
-                threading.Thread(target=worker.loop, name=f"pool {pool_id[:8]}", daemon=True).start()
+                threading.Thread(target=worker.loop, name="worker", daemon=True).start()
             worker.jobs.put(job)
 
     def close(self, timeout_s: float) -> bool:
@@ -63,9 +59,8 @@ class Workers(Generic[_Job]):
         deadline = time.monotonic() + timeout_s
         with self._lock:
             self._closed = True
-            for idle in self._idle.values():
-                for worker in idle:
-                    worker.jobs.put(None)
+            for worker in self._idle:
+                worker.jobs.put(None)
             self._idle.clear()
             while self._alive:
                 left = deadline - time.monotonic()
@@ -81,31 +76,27 @@ class Workers(Generic[_Job]):
         with self._lock:
             if self._closed:
                 return None
-            self._idle[worker.pool_id].append(worker)
+            self._idle.append(worker)
         try:
             return worker.jobs.get(timeout=self._idle_s)
         except queue.Empty:
             pass
         with self._lock:
-            idle = self._idle[worker.pool_id]
-            if worker in idle:
-                idle.remove(worker)
+            if worker in self._idle:
+                self._idle.remove(worker)
                 return None
         return worker.jobs.get()  # somebody gave it one at the last moment
 
-    def _ended(self, pool_id: str) -> None:
+    def _ended(self) -> None:
         with self._lock:
             self._alive -= 1
-            if not self._idle.get(pool_id):
-                self._idle.pop(pool_id, None)
             self._none_left.notify_all()
 
 
 class _Worker(Generic[_Job]):
     """One thread's side."""
 
-    def __init__(self, workers: Workers[_Job], pool_id: str) -> None:
-        self.pool_id = pool_id
+    def __init__(self, workers: Workers[_Job]) -> None:
         self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._workers = workers
 
@@ -114,9 +105,9 @@ class _Worker(Generic[_Job]):
         workers = self._workers
         try:
             job = self.jobs.get()
-            while job is not None:
-                job = workers._work(self.pool_id, job) or workers._next(self)
+            while job is not None and not workers._closed:
+                job = workers._work(job) or workers._next(self)
         except Exception:
-            _LOG.exception("a thread of pool %s failed", self.pool_id)
+            _LOG.exception("a thread failed")
         finally:
-            workers._ended(self.pool_id)
+            workers._ended()
