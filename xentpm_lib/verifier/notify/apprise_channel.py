@@ -6,40 +6,53 @@ Spec: https://github.com/caronc/apprise/wiki for the URLs.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from xentpm_lib.errors import FormatError, UsageError
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.config import ChannelConfig
 from xentpm_lib.verifier.notify.delivery import DeliveryError
 from xentpm_lib.verifier.notify.document import Document, Event, clean, read_body
-from xentpm_lib.verifier.notify.wording import text_of
+from xentpm_lib.verifier.notify.wording import digest_of, title_of
 from xentpm_lib.verifier.result import State
 
 __all__ = ["AppriseChannel"]
 
+_LOG = logging.getLogger(__name__)
+_GRAVITY = ("failure", "warning", "info", "success")
 _PROGRAM = "xentpm_lib.verifier.notify.apprise_process"
 
 
 class AppriseChannel:
-    """Delivered once the service took it. Each message is a process of its own, half a second of work."""
+    """Delivered once the service took it. Each message is a process of its own, half a second of work.
+
+    When a whole pool is out of reach, people get one message about all its hosts.
+    """
+
+    together = 200
+    pause = 30.0
 
     def __init__(self, config: ChannelConfig) -> None:
         self.config = config
 
     def deliver(self, notification: Notification) -> None:
         """Send it. Raises: DeliveryError."""
-        try:
-            document = read_body(notification.body)
-        except FormatError as error:
-            raise DeliveryError(error.message, wide=False, final=True) from error
+        self.deliver_together([notification])
+
+    def deliver_together(self, notifications: Sequence[Notification]) -> None:
+        """Send them as one message. Raises: DeliveryError."""
+        documents = _readable(notifications)
+        if not documents:
+            raise DeliveryError("the notification cannot be read", wide=False, final=True)
         order = {
             "url": self._url(),
-            "title": document.summary,
-            "body": text_of(document),
-            "type": _kind(document),
+            "title": title_of(documents),
+            "body": digest_of(documents),
+            "type": min((_kind(document) for document in documents), key=_GRAVITY.index),
             "seconds": self.config.timeout + 1,
         }
         answer = self._run(json.dumps(order))
@@ -79,6 +92,16 @@ class AppriseChannel:
         except (OSError, ValueError) as error:
             raise DeliveryError("the process that sends through Apprise failed") from error
         return answer if isinstance(answer, dict) else {}
+
+
+def _readable(notifications: Sequence[Notification]) -> list[Document]:
+    found = []
+    for notification in notifications:
+        try:
+            found.append(read_body(notification.body))
+        except FormatError as error:
+            _LOG.error("notification %s: %s", notification.notification_id, error.message)
+    return found
 
 
 def _kind(document: Document) -> str:

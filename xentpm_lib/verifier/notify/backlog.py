@@ -53,6 +53,7 @@ class Backlog:
         self._troubled_at_once = troubled_at_once
         self._waiting: dict[int, Pending] = {}  # by sequence, ascending
         self._flying: dict[str, int] = {}  # lane: what is being delivered
+        self._quiet: dict[str, float] = {}  # lane: until when it pauses after a message
         self._finished: set[int] = set()  # since the last look into the outbox began
         self.troubles: dict[str, Trouble] = {}
         self.last_sequence = 0
@@ -99,7 +100,7 @@ class Backlog:
         for pending in self._waiting.values():
             lane, host = self.lane(pending), pending.notification.host_id
             trouble = self.troubles.get(lane)
-            if lane in self._flying or host in held or (trouble is not None and trouble.until > now):
+            if lane in self._flying or host in held or self._rests(lane, now):
                 continue
             if host:
                 held.add(host)  # none of its later ones before this
@@ -113,6 +114,28 @@ class Backlog:
         if best is not None:
             self._flying[self.lane(best)] = best.sequence
         return best
+
+    def together(self, first: Pending, limit: int, now: float) -> list[Pending]:
+        """``first``, which ``next`` gave, and others of its lane that can go with it, in their order."""
+        held: set[str] = set()
+        found = []
+        for pending in self._waiting.values():
+            if self.lane(pending) != self.lane(first):
+                continue
+            host = pending.notification.host_id
+            if pending.next_at > now and pending is not first:
+                held.add(host)
+            elif not host or host not in held:
+                found.append(pending)
+        return found[:limit] if first in found[:limit] else [first]
+
+    def pause(self, pending: Pending, until: float) -> None:
+        """Deliver nothing more in its lane before."""
+        self._quiet[self.lane(pending)] = until
+
+    def _rests(self, lane: str, now: float) -> bool:
+        trouble = self.troubles.get(lane)
+        return (trouble is not None and trouble.until > now) or self._quiet.get(lane, 0.0) > now
 
     def due(self, now: float) -> bool:
         """Whether something is to be delivered now. Its lane stays as it is."""
@@ -140,7 +163,8 @@ class Backlog:
     def failed(self, pending: Pending, error: str, wide: bool, next_at: float) -> None:
         """It was not delivered, and is to be tried again. wide: so is nothing else of its lane before."""
         lane = self.lane(pending)
-        self._flying.pop(lane, None)
+        if self._flying.get(lane) == pending.sequence:
+            del self._flying[lane]
         tried = pending.attempts + 1
         if pending.sequence in self._waiting:
             self._waiting[pending.sequence] = replace(pending, attempts=tried, next_at=next_at, error=error)

@@ -11,7 +11,7 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.notification import Pending
 from xentpm_lib.verifier.notify.backlog import Backlog, Trouble, pause_after
 from xentpm_lib.verifier.notify.config import ChannelConfig
-from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError
+from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError, GroupChannel
 from xentpm_lib.verifier.notify.outbox import Outbox
 
 __all__ = ["Courier"]
@@ -115,44 +115,71 @@ class Courier:
                         return
                     self._ready.wait(_IDLE_S)
                     continue
-            self._deliver(pending)
+                group = self._group(pending)
+            self._deliver(group)
 
-    def _deliver(self, pending: Pending) -> None:
+    def _group(self, pending: Pending) -> list[Pending]:
+        if isinstance(self.channel, GroupChannel):
+            return self._backlog.together(pending, self.channel.together, self._clock())
+        return [pending]
+
+    def _deliver(self, group: list[Pending]) -> None:
         try:
-            self.channel.deliver(pending.notification)
+            self._hand_over(group)
         except DeliveryError as error:
-            self._failed(pending, error)
+            self._failed(group, error)
         except Exception as error:  # a mistake in a channel is to stop neither it nor the others
             _LOG.exception("channel %s: delivery failed", self.config.name)
-            self._failed(pending, DeliveryError(f"internal error: {type(error).__name__}", wide=False))
+            self._failed(group, DeliveryError(f"internal error: {type(error).__name__}", wide=False))
         else:
+            self._delivered(group)
+
+    def _hand_over(self, group: list[Pending]) -> None:
+        if isinstance(self.channel, GroupChannel) and len(group) > 1:
+            self.channel.deliver_together([pending.notification for pending in group])
+        else:
+            self.channel.deliver(group[0].notification)
+
+    def _delivered(self, group: list[Pending]) -> None:
+        for pending in group:
             self._done(pending)
-            with self._ready:
-                trouble = self._backlog.finished(pending, delivered=True)
-                self._ready.notify_all()
+        with self._ready:
+            if isinstance(self.channel, GroupChannel):
+                self._backlog.pause(group[0], self._clock() + self.channel.pause)
+            troubles = [self._backlog.finished(pending, delivered=True) for pending in group]
+            self._ready.notify_all()
+        for trouble in troubles:
             if trouble is not None:
                 _LOG.info("channel %s%s delivers again", self.config.name, _of(trouble))
                 self._recovered(self.config, trouble)
 
-    def _failed(self, pending: Pending, error: DeliveryError) -> None:
+    def _failed(self, group: list[Pending], error: DeliveryError) -> None:
+        with self._ready:
+            attempts = self._backlog.attempts(group[0], error.wide)
+        if attempts == 0:
+            _LOG.warning("channel %s: %s", self.config.name, error.message)
         now = self._clock()
+        next_at = now + pause_after(attempts + 1, error.retry_after)
+        for pending in group[1:]:
+            self._one_failed(pending, error, False, now, next_at)
+        self._one_failed(group[0], error, error.wide, now, next_at)
+
+    def _one_failed(
+        self, pending: Pending, error: DeliveryError, wide: bool, now: float, next_at: float
+    ) -> None:
+        """Note the failure of one. wide: of a group's first only, which stands for its lane."""
         if error.final or now - pending.notification.created_at >= self.config.give_up:
             self._give_up(pending, error.message)
             with self._ready:
                 self._backlog.finished(pending, delivered=False)
                 self._ready.notify_all()
             return
-        with self._ready:
-            attempts = self._backlog.attempts(pending, error.wide)
-        next_at = now + pause_after(attempts + 1, error.retry_after)
-        if attempts == 0:
-            _LOG.warning("channel %s: %s; it is tried again", self.config.name, error.message)
         try:
             self._outbox.outbox_failed(pending.sequence, error.message, next_at)
         except StoreError as failure:
             _LOG.error("channel %s: cannot note a failure: %s", self.config.name, failure.message)
         with self._ready:
-            self._backlog.failed(pending, error.message, error.wide, next_at)
+            self._backlog.failed(pending, error.message, wide, next_at)
             self._ready.notify_all()
 
     def _give_up(self, pending: Pending, error: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.config import ChannelConfig
 
-__all__ = ["Channel", "DeliveryError"]
+__all__ = ["Channel", "DeliveryError", "GroupChannel"]
 
 
 class DeliveryError(XenTpmError):
@@ -45,3 +46,17 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """End what is open."""
+
+
+@runtime_checkable
+class GroupChannel(Protocol):
+    """A channel that can tell several notifications in one message, so that people do not get hundreds.
+
+    together: how many at most. pause: seconds from one message to the next.
+    """
+
+    together: int
+    pause: float
+
+    def deliver_together(self, notifications: Sequence[Notification]) -> None:
+        """Tell them in one message: all, or none. Raises: DeliveryError."""

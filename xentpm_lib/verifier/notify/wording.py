@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from xentpm_lib.verifier.notify.document import Document, Event, HostState, Told, clean
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.times import format_time
 
-__all__ = ["summary_of", "text_of"]
+__all__ = ["digest_of", "summary_of", "text_of", "title_of"]
 
 MAX_TEXT_CHARACTERS = 4000
+MAX_DIGEST_CHARACTERS = 20_000
 MAX_TOLD = 8
 """Findings in a text; the rest is counted."""
 
@@ -44,6 +48,37 @@ def text_of(document: Document) -> str:
         lines.append("See: xentpm-attest channels")
     text = "\n".join(lines).rstrip() + "\n"
     return text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 2] + "…\n"
+
+
+def title_of(documents: Sequence[Document]) -> str:
+    """One line for one document or several: ``3 hosts: 2 unreachable, 1 trusted``."""
+    if len(documents) == 1:
+        return documents[0].summary
+    latest = {one.host.host_id: one.host.state for one in documents if one.host is not None}
+    if not latest:
+        return f"{len(documents)} notifications of xentpm-attest"
+    counted = sorted(Counter(latest.values()).items(), key=lambda item: (_weight(item[0]), -item[1]))
+    told = ", ".join(f"{count} {state.value}" for state, count in counted)
+    return f"{len(latest)} host{'s' * (len(latest) > 1)}: {told}"
+
+
+def digest_of(documents: Sequence[Document]) -> str:
+    """The text for one document or several: a line for each, then each in full, as far as it fits."""
+    if len(documents) == 1:
+        return text_of(documents[0])
+    ordered = sorted(documents, key=lambda one: _weight(one.host.state) if one.host else 1)
+    text = "".join(f"{document.summary}\n" for document in ordered)
+    for document in ordered:
+        more = f"\n{'-' * 60}\n{text_of(document)}"
+        if len(text) + len(more) > MAX_DIGEST_CHARACTERS:
+            return f"{text}\n{'-' * 60}\nMore: xentpm-attest hosts\n"
+        text += more
+    return text
+
+
+def _weight(state: State) -> int:
+    """0 for what people have to look at first."""
+    return 0 if state.value.startswith("untrusted") else 1
 
 
 def _host_lines(host: HostState) -> list[str]:

@@ -145,3 +145,23 @@ def test_the_pauses(attempts, pause):
     assert pause_after(attempts) == pause
     assert pause_after(attempts, asked=3000.0) == 3000.0
     assert pause_after(attempts, asked=1e9) == 3600.0
+
+
+def test_several_go_together_but_never_before_an_earlier_one_of_their_host():
+    backlog = _backlog(
+        HOOK,
+        _pending(1, "a"),
+        _pending(2, "b", next_at=50.0),
+        _pending(3, "b"),
+        _pending(4, "c"),
+        _pending(5, ""),
+        _pending(6, "a"),
+    )
+    first = backlog.next(0.0)
+    assert [one.sequence for one in backlog.together(first, 10, 0.0)] == [1, 4, 5, 6]
+    assert [one.sequence for one in backlog.together(first, 2, 0.0)] == [1, 4]
+    for one in backlog.together(first, 10, 0.0):
+        backlog.finished(one, delivered=True)
+    backlog.pause(first, 30.0)
+    assert backlog.next(29.0) is None and not backlog.due(29.0)
+    assert _sequence(backlog.next(50.0)) == 2

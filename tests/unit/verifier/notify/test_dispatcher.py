@@ -176,7 +176,8 @@ def test_a_channel_that_hangs_and_one_that_fails_delay_no_other(station, hook, m
             station.store.outbox_add(notifications)
         dispatcher = dispatch(*configs)
         good.wait_for(3, 30.0)
-        _wait(lambda: len(server.messages) == 3, 60.0)
+        _wait(lambda: _states(station.store, "mail") == {"delivered": 3}, 60.0)
+        assert server.messages[-1]["Subject"].endswith("unreachable")
         assert time.monotonic() - start < 90.0
         assert _states(station.store, "hanging") == {PENDING: 3}
         assert _states(station.store, "failing") == {PENDING: 3}
@@ -461,3 +462,47 @@ def test_a_long_backlog_is_delivered_soon(station, hook, dispatch, make_change):
         receiver.wait_for(1000, 90.0)
         assert dispatcher.drain(30.0)
     assert _states(station.store) == {"delivered": 1000}
+
+
+def test_people_get_one_mail_about_a_whole_pool_and_no_hundred(station, mail, dispatch, make_change):
+    clock = Clock()
+    with MailServer() as server:
+        configs = [mail(server)]
+        told = []
+        for host in range(64):
+            told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+        told += _told(configs, make_change, State.UNTRUSTED_KEY, host="host-99")
+        station.store.outbox_add(told)
+        dispatcher = dispatch(*configs, clock=clock)
+        assert dispatcher.drain(60.0)
+        (message,) = server.messages
+        assert message["Subject"] == "65 hosts: 1 untrusted-key, 64 unreachable"
+        text = message.get_body(("plain", "html")).get_content()
+        assert text.count("is unreachable") >= 64 and text.count("NOT trusted") >= 1
+        later = _told(configs, make_change, State.UNTRUSTED_KEY, State.STALE, host="host-1")
+        station.store.outbox_add(later)
+        assert dispatcher.drain(10.0)
+        assert len(server.messages) == 1  # a pause between two mails
+        clock.ahead = 31.0
+        _wait(lambda: len(server.messages) == 2)
+    assert server.messages[1]["Subject"] == "1 host: 1 stale"
+    _wait(lambda: _states(station.store, "mail") == {"delivered": 67})
+
+
+def test_a_group_that_fails_is_one_failure(station, mail, dispatch, make_change):
+    clock = Clock()
+    with MailServer("refuse") as server:
+        configs = [mail(server)]
+        told = []
+        for host in range(5):
+            told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+        station.store.outbox_add(told)
+        dispatcher = dispatch(*configs, clock=clock)
+        assert dispatcher.drain(60.0)
+        pending = station.store.outbox_due(1e12, 10, "mail")
+        assert [one.attempts for one in pending] == [1] * 5
+        assert max(one.next_at for one in pending) < clock() + 6  # the first pause, not the fifth
+        server.mode = "take"
+        clock.ahead = 10.0
+        _wait(lambda: _states(station.store, "mail") == {"delivered": 5})
+    assert len(server.messages) == 1
