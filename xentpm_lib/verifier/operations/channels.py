@@ -11,7 +11,7 @@ from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.notify.change import trial
 from xentpm_lib.verifier.notify.channels import channel_of
-from xentpm_lib.verifier.notify.config import ChannelKind, channel_named
+from xentpm_lib.verifier.notify.config import BUILT_IN, ChannelKind, channel_named
 from xentpm_lib.verifier.notify.delivery import DeliveryError
 from xentpm_lib.verifier.operations.pools import credentials_for
 from xentpm_lib.verifier.station import Station
@@ -53,7 +53,7 @@ def listing(station: Station) -> list[ListedChannel]:
     """All channels. Raises: StoreError."""
     counts = station.store.outbox_counts()
     found = []
-    for channel in station.channels:
+    for channel in (*station.channels, *((BUILT_IN,) if BUILT_IN.name in counts else ())):
         waiting = station.store.outbox_due(time.time() + _FOREVER_S, _LISTED, channel.name)
         states = counts.get(channel.name, {})
         found.append(
