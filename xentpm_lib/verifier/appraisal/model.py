@@ -20,8 +20,9 @@ class VerifiedEvidence:
     Verified is not trusted: the values may be of a host that booted anything.
 
     attest: the quote. pcrs: the values that it signs.
-    event_log: as the host sent it, not proven; None when there was none or the policy ignores it.
-    events: the same parsed; None unless it leads to the signed values in the policy's ``event_log_pcrs``.
+    event_log: as the host sent it, not proven; None when there was none.
+    events: the same parsed; None unless it leads to the signed values in the policy's ``event_log_pcrs``, and
+        where the policy ignores logs.
     boot_log: None unless it leads to the signed values. tag: the proven asset tag; None when there is none.
     """
 
