@@ -98,6 +98,7 @@ class Dispatcher:
             courier.close(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
+        said = ""
         while not self._closing.is_set():
             self._wake.clear()
             pause = _POLL_S
@@ -105,9 +106,11 @@ class Dispatcher:
                 for courier in self._couriers:
                     courier.feed()
                 self._report()
+                said = ""
             except StoreError as error:
-                _LOG.error("notifications wait for the store: %s", error.message)
-                pause = _STORE_PAUSE_S
+                if error.message != said:  # once, however often it is tried
+                    _LOG.error("notifications wait for the store: %s", error.message)
+                said, pause = error.message, _STORE_PAUSE_S
             except Exception:
                 _LOG.exception("notifications: one turn failed")
                 pause = _STORE_PAUSE_S
