@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from support.postgresql import PASSWORD, PostgresServer
 from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
 from xentpm_lib.verifier.fleet.once import attest_once
 from xentpm_lib.verifier.fleet.watch import Pace, Watch
+from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.store import Store
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -25,8 +30,9 @@ POOLS, POOL_SIZE = 3, benchmark.POOL_SIZE
 
 
 @contextmanager
-def _fleet(home, hanging=0, period_s=1, **timing):
-    """A station that knows three pools of 64 hosts; the first ones may hang."""
+def _fleet(home, hanging=0, period_s=1, store="", **timing):
+    """A station that knows three pools of 64 hosts; the first ones may hang. store: of its configuration."""
+    Station.init(home, f"version = 1\n{store}").close()
     setting = benchmark.Setting(POOLS * POOL_SIZE, period_s, 0, 0, hanging=hanging)
     with benchmark._attesters(setting) as served:
         benchmark._make_station(home, setting, served)
@@ -156,3 +162,50 @@ def test_what_other_commands_change_is_taken_up(tmp_path):
             desk.store.append(*ledger_bodies.policy_assigned("default", policy), who="test")
             _until(lambda: len(new(count, host.host_id)) >= 3)
             assert new(count, other.host_id) == []
+
+
+def test_a_database_server_that_is_restarted_is_waited_for(tmp_path):
+    """Nothing is lost meanwhile, and nothing is told twice."""
+    server = PostgresServer()
+    try:
+        secret = tmp_path / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o600)
+        url = server.url(server.new_database()).replace(f":{PASSWORD}@", "@")
+        store = f'[store]\nurl = "{url}"\npassword_file = "{secret}"\n'
+        with _fleet(tmp_path / "station", period_s=2, store=store) as station:
+            with _watching(station) as seen:
+                _until(lambda: len({result.host_id for _, result, _ in seen}) == POOLS * POOL_SIZE)
+                server.stop()
+                time.sleep(3)
+                count = len(seen)
+                server.start()
+                _until(lambda: len({one.host_id for _, one, _ in seen[count:]}) == POOLS * POOL_SIZE)
+            changes = [change for _, _, change in seen if change is not None]
+            assert len(changes) == POOLS * POOL_SIZE
+            assert {change.new for change in changes} == {State.TRUSTED}
+            with station.store.watch_lock():
+                pass  # it was let go of
+    finally:
+        server.close()
+
+
+def test_another_process_that_took_the_lock_meanwhile_ends_it(tmp_path):
+    server = PostgresServer()
+    try:
+        keys = StationKeys.open(tmp_path / "keys", create=True)
+        url = server.url(server.new_database())
+        with Store.open(url, keys) as one, Store.open(url, keys) as other:
+            with WatchLock(one) as lock:
+                assert lock.held()
+                with pytest.raises(StoreError, match="another"), WatchLock(other):
+                    pass
+                server.stop()
+                assert not lock.held()
+                server.start()
+                with WatchLock(other), pytest.raises(StoreError) as raised:
+                    lock.held()
+                assert raised.value.code == WATCHED
+                assert lock.held(), "once the other one has ended"
+    finally:
+        server.close()

@@ -14,6 +14,7 @@ from types import FrameType
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.fleet import Fleet
+from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
 from xentpm_lib.verifier.fleet.roster import Effects
 from xentpm_lib.verifier.fleet.states import Transition
 from xentpm_lib.verifier.fleet.systemd import Systemd
@@ -31,7 +32,6 @@ _LEAST_WAIT_S = 0.02
 _SPREAD_S = 0.005
 """At a start, hosts that are overdue are begun with so far apart, at most all within one period."""
 _DISPATCHER_S = 0.5
-_LOCK_LOST = "XENTPM_STORE_WATCHED"
 _DEFAULT_KEEP_S = 90 * 86400.0
 
 _LOG = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Watch:
             station.store, channels_of(station.channels, self._fleet.client_of), clock
         )
         self._systemd = Systemd()
+        self._upkeep = threading.Thread()
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop`` is set; ends within 5 seconds then.
@@ -99,11 +100,11 @@ class Watch:
         Raises:
             StoreError: another process watches, the store was altered, or results cannot be stored any more.
         """
-        with self._station.store.watch_lock() as locked:
+        with WatchLock(self._station.store) as lock:
             started = time.monotonic()
             self._begin()
             try:
-                self._loop(stop, locked, started)
+                self._loop(stop, lock, started)
             finally:
                 self._end()
 
@@ -112,7 +113,7 @@ class Watch:
         for host in hosts:
             self._fleet.add(host, self._first_turn(host, len(hosts)))
         gc.collect()
-        gc.freeze()  # what is known of the hosts stays: looking through it for garbage costs a fifth of all
+        gc.freeze()  # what is known of the hosts stays: nobody need wait while it is searched for garbage
         self._fleet.start()
         self._dispatcher.start()
         _LOG.info("watching %d hosts of %d pools", len(hosts), len(self._station.registry.pools()))
@@ -127,7 +128,7 @@ class Watch:
         due = self._fleet.appraised_at.get(host.host_id, 0.0) + period - self._clock()
         return due if 0 < due <= period else random.random() * min(period, hosts * _SPREAD_S)
 
-    def _loop(self, stop: threading.Event, locked: Callable[[], bool], started: float) -> None:
+    def _loop(self, stop: threading.Event, lock: WatchLock, started: float) -> None:
         follow, status, upkeep = (
             _Every(self._pace.follow),
             _Every(self._pace.status),
@@ -140,15 +141,16 @@ class Watch:
             if recorder.failure is not None:
                 raise recorder.failure
             if follow.due():
-                self._follow(locked)
+                self._follow(lock)
                 recorder.tell_restored = time.monotonic() - started >= self._pace.grace
             if alive.due():
                 self._systemd.alive(self._status())
             if status.due():
                 done, counted = self._fleet.engine.attestations - counted, self._fleet.engine.attestations
                 _LOG.info("%s; %d attestations in %g s", self._status(), done, self._pace.status)
-            if upkeep.due():
-                self._clean_up()
+            if upkeep.due() and not self._upkeep.is_alive():
+                self._upkeep = threading.Thread(target=self._clean_up, name="upkeep", daemon=True)
+                self._upkeep.start()
             stop.wait(min(max(wait_s, _LEAST_WAIT_S), self._pace.follow))
 
     def _end(self) -> None:
@@ -157,15 +159,15 @@ class Watch:
         self._fleet.close()
         _LOG.info("ended")
 
-    def _follow(self, locked: Callable[[], bool]) -> None:
-        """Take up what other commands changed. Raises: StoreError when the store was altered."""
+    def _follow(self, lock: WatchLock) -> None:
+        """Take up what other commands changed. Raises: StoreError: altered, or somebody else watches."""
         try:
-            if not locked():
-                raise StoreError("the lock of the store was lost: another watch may run", code=_LOCK_LOST)
+            if not lock.held():
+                return
             registry = self._station.registry
             effects = self._fleet.roster.apply(self._station.store.entries(after=registry.seq))
         except StoreError as error:
-            if error.code in (ALTERED, _LOCK_LOST):
+            if error.code in (ALTERED, WATCHED):
                 raise
             _LOG.error("the store cannot be read, trying again: %s", error)
             return
