@@ -19,7 +19,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from support.pool import SimPool
 
-__all__ = ["AttestCli", "Ended"]
+__all__ = ["PROGRAM", "AttestCli", "Ended"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "xentpm_lib.verifier.cli"]
@@ -61,7 +61,10 @@ class AttestCli:
     def run(self, *words: str, **env: str) -> Ended:
         """Run a command to its end; never a traceback, never the password."""
         with self.start(*words, env=dict(self.env, **env)) as process:
-            out, err = process.communicate(timeout=LIMIT_S)
+            try:
+                out, err = process.communicate(timeout=LIMIT_S)
+            finally:
+                process.kill()
         self._check(out + err)
         return Ended(process.returncode, out, err)
 

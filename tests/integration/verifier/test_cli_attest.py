@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from support.attest_cli import AttestCli
+from support.attest_cli import PROGRAM, AttestCli
 from support.pool import SimPool
 
 
@@ -163,50 +164,45 @@ def test_a_bar_on_a_terminal(station: AttestCli) -> None:
 def test_watch_attests_tells_and_ends_when_told(station: AttestCli, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as stderr, station.start("watch", "--json", stderr=stderr) as watch:
-        assert watch.stdout is not None
-        station.good("asset-tag", "host2", "cd" * 20)  # a running watch takes it up
-        state = ""
-        while state != "untrusted-measurement":
-            line = json.loads(watch.stdout.readline())
-            state = line["state"] if line["host"]["name"] == "host2" else state
-        second = station.run("watch")
-        assert second.status == 1 and "watch" in second.err
-        began = time.monotonic()
-        watch.send_signal(signal.SIGTERM)
-        watch.communicate()
-    assert watch.returncode == 0 and time.monotonic() - began < 6, log.read_text()
-    assert "Traceback" not in log.read_text() and "watching 2 hosts" in log.read_text()
+        try:
+            _wait_for("watching 2 hosts", log)
+            station.good("asset-tag", "host2", "cd" * 20)  # a running watch takes it up
+            assert watch.stdout is not None and "ASSET_TAG_MISSING" in watch.stdout.readline()
+            second = station.run("watch")
+            assert second.status == 1 and "watch" in second.err
+            began = time.monotonic()
+            watch.send_signal(signal.SIGTERM)
+            watch.communicate(timeout=20)
+        finally:
+            watch.kill()
+    assert watch.returncode == 0 and time.monotonic() - began < 10, log.read_text()
+    assert "Traceback" not in log.read_text()
     station.good("asset-tag", "host2", "--none")
     station.good("attest", "host2")
+
+
+def _wait_for(text: str, log: Path) -> None:
+    end = time.monotonic() + 30
+    while text not in log.read_text():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
 
 
 def test_an_altered_store_is_told(sim_pool: SimPool, tmp_path: Path) -> None:
     station = AttestCli(tmp_path / "station", sim_pool).ready(label="")
     assert "as it was written" in station.good("store", "check")
-    database = station.home / "store.sqlite"
-    statements = "drop trigger if exists ledger_no_update; update ledger set who = 'nobody' where seq = 1;"
-    for trigger in _triggers(database):
-        statements = f"drop trigger {trigger};" + statements
-    import sqlite3
-
-    with sqlite3.connect(database) as connection:
-        connection.executescript(statements)
+    with sqlite3.connect(station.home / "store.sqlite") as connection:
+        triggers = connection.execute("select name from sqlite_master where type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            connection.execute(f"drop trigger {name}")
+        connection.execute("update ledger set who = 'nobody' where seq = 1")
     ended = station.run("hosts")
     assert ended.status == 1 and "ledger" in ended.err and "hint: " in ended.err
 
 
-def _triggers(database: Path) -> list[str]:
-    import sqlite3
-
-    with sqlite3.connect(database) as connection:
-        return [
-            name for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'")
-        ]
-
-
 def test_python_m(station: AttestCli) -> None:
     ended = subprocess.run(
-        [*__import__("support.attest_cli", fromlist=["PROGRAM"]).PROGRAM, "--help"],
+        [*PROGRAM, "--help"],
         capture_output=True,
         text=True,
         env=station.env,

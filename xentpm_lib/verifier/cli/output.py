@@ -6,8 +6,10 @@ Names and texts come from hosts that may lie: nothing of them reaches a terminal
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -97,10 +99,9 @@ class Output:
             table.add_column(Text(column), overflow="fold")
         for row in rows:
             table.add_row(*(Text(clean(cell), style=_style(cell)) for cell in row))
-        console = _console(sys.stdout)
-        with console.capture() as captured:
-            console.print(table)
-        lines = [line.rstrip() for line in captured.get().rstrip("\n").split("\n")]
+        rendered = io.StringIO()
+        _console(sys.stdout, rendered).print(table)
+        lines = [line.rstrip() for line in rendered.getvalue().rstrip("\n").split("\n")]
         self._write("\n".join(lines) + "\n")
 
     @contextmanager
@@ -156,11 +157,20 @@ def _style(cell: str) -> str:
     return _STYLES.get(cell, "red" if cell.startswith("untrusted") else "")
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO | None, into: TextIO | None = None) -> Console:
+    """What renders for ``stream``; it writes to ``into`` where that is given."""
     from rich.console import Console
 
-    width = None if stream.isatty() else _PIPE_COLUMNS
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    terminal = stream is not None and stream.isatty()
+    width = shutil.get_terminal_size().columns if terminal else _PIPE_COLUMNS
+    return Console(
+        file=into or stream,
+        width=width,
+        force_terminal=terminal,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def discard_stdout() -> None:
