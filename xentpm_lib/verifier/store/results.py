@@ -53,19 +53,20 @@ class Results:
             self._move_pointers(connection, rows)
         return [row["id"] for row in rows]
 
-    def latest(self, connection: Connection, last_shown: dict[str, int]) -> dict[str, StoredResult]:
+    def latest(
+        self, connection: Connection, last_shown: dict[str, int], host_id: str | None
+    ) -> dict[str, StoredResult]:
         """Host to its newest result. last_shown: host to the result that the ledger says it had last."""
-        pointers = self._pointers(connection, None)
+        pointers = self._pointers(connection, None if host_id is None else [host_id])
         sound = [row for row in pointers.values() if self.pointer_holds(row)]
         wanted = {number for row in sound for number in (row["result_id"], row["clock_id"]) if number}
         rows = self._rows(connection, wanted)
         facts = self._facts(connection, rows.values())
         found = {
-            host_id: self._newest(pointer, rows, facts, last_shown.get(host_id, 0))
-            for host_id, pointer in pointers.items()
+            host: self._newest(pointer, rows, facts, last_shown.get(host, 0))
+            for host, pointer in pointers.items()
         }
-        for host_id in set(last_shown) - set(found):
-            found[host_id] = _missing(host_id, 0)
+        found.update((host, _missing(host, 0)) for host in set(last_shown) - set(found))
         return found
 
     def history(

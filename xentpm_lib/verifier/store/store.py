@@ -176,11 +176,14 @@ class Store:
         self._advance(entries)
         return numbers
 
-    def latest(self) -> dict[str, StoredResult]:
-        """Host to newest result, of every host that ever had one. An altered or missing one is untrusted."""
+    def latest(self, host_id: str | None = None) -> dict[str, StoredResult]:
+        """Host to newest result, of every host that ever had one, or of one host if it had.
+
+        One that was altered or taken away is there, as untrusted.
+        """
         with self._database.read() as connection:
-            shown = self._last_shown(connection)
-            return self._results.latest(connection, shown)
+            shown = self._last_shown(connection, host_id)
+            return self._results.latest(connection, shown, host_id)
 
     def history(self, host_id: str, limit: int = 100, before: int | None = None) -> list[StoredResult]:
         """A host's results, newest first; with ``before``, those that are older than that number."""
@@ -336,15 +339,13 @@ class Store:
                 raise
             _LOG.error("the end of the ledger cannot be noted: %s", error)
 
-    def _last_shown(self, connection: Connection) -> dict[str, int]:
+    def _last_shown(self, connection: Connection, host_id: str | None) -> dict[str, int]:
         """Host to the newest result that the ledger speaks of."""
         kinds = ("state_changed", "host_removed")
-        newest = (
-            select(func.max(ledger.c.seq).label("seq"))
-            .where(ledger.c.kind.in_(kinds))
-            .group_by(ledger.c.subject)
-            .subquery()
-        )
+        query = select(func.max(ledger.c.seq).label("seq")).where(ledger.c.kind.in_(kinds))
+        if host_id is not None:
+            query = query.where(ledger.c.subject == host_id)
+        newest = query.group_by(ledger.c.subject).subquery()
         rows = connection.execute(select(ledger).where(ledger.c.seq == newest.c.seq)).all()
         found = {}
         for entry in map(self._ledger.verified, rows):

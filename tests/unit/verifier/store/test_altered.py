@@ -165,6 +165,7 @@ class TestResults:
 
     def assert_host_is_altered(self, store):
         found = store.latest()[HOST]
+        assert store.latest(HOST) == {HOST: found}
         assert found.altered
         assert found.result.verdict is Verdict.UNTRUSTED
         assert found.result.state is State.UNTRUSTED_KEY

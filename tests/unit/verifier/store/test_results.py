@@ -81,6 +81,8 @@ def test_the_newest_of_each_host(station):
     latest = store.latest()
     assert latest["a"].result.appraised_at == NOW + 2
     assert latest["b"].result.state is State.UNREACHABLE
+    assert store.latest("a") == {"a": latest["a"]}
+    assert store.latest("c") == {}
 
 
 def test_the_clock_outlives_a_time_without_evidence(station):
