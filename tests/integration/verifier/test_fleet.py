@@ -2,24 +2,28 @@
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.postgresql import PASSWORD, PostgresServer
+from support.stores import make_result
 from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
 from xentpm_lib.verifier.fleet.once import attest_once
-from xentpm_lib.verifier.fleet.watch import Pace, Watch
+from xentpm_lib.verifier.fleet.watch import Pace, Watch, watch
 from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import Recorded
 from xentpm_lib.verifier.store.store import Store
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
@@ -68,6 +72,11 @@ def _until(true, limit_s=60):
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog):
+    caplog.set_level("INFO", "xentpm_lib.verifier.fleet")
 
 
 def test_every_host_is_attested_once_and_told_of_at_once(tmp_path):
@@ -209,3 +218,82 @@ def test_another_process_that_took_the_lock_meanwhile_ends_it(tmp_path):
                 assert lock.held(), "once the other one has ended"
     finally:
         server.close()
+
+
+def _last(seen):
+    return {result.host_id: result.state for _, result, _ in list(seen)}
+
+
+def test_groups_without_a_policy_are_left_out_until_they_have_one(tmp_path, caplog):
+    with _fleet(tmp_path / "station", period_s=1800) as station, Station.open(station.home) as desk:
+        host = station.registry.hosts()[0]
+        with _watching(station, status=0.2, grace=0.0) as seen:
+            _until(lambda: len(seen) == POOLS * POOL_SIZE)
+            count = len(seen)
+            desk.store.append(*ledger_bodies.host_group(host.host_id, "rack7"), who="test")
+            time.sleep(1)
+            assert len(seen) == count
+            policy = benchmark._POLICY.format(period="1s", replay="ignored")
+            desk.store.append(*ledger_bodies.policy_assigned("rack7", policy), who="test")
+            _until(lambda: len(seen) >= count + 2)
+            assert {result.host_id for _, result, _ in seen[count:]} == {host.host_id}
+            desk.store.append(
+                *ledger_bodies.host_enrolled(replace(host, enrolled_at=time.time())), who="test"
+            )
+            _until(lambda: f"host {host.name} is watched" in caplog.text)
+    assert "192 hosts: 192 trusted" in caplog.text
+
+
+def test_a_pool_that_moves_is_found_at_its_new_address(tmp_path):
+    with _fleet(tmp_path / "station", period_s=2) as station, Station.open(station.home) as desk:
+        pool = station.registry.pools()[0]
+        mine = {host.host_id for host in station.registry.hosts() if host.pool_id == pool.pool_id}
+        nowhere = replace(pool, addresses=("https://127.0.0.1:9",))
+        with _watching(station) as seen:
+            _until(lambda: len(_last(seen)) == POOLS * POOL_SIZE)
+            desk.store.append(*ledger_bodies.pool_changed(nowhere), who="test")
+            _until(lambda: {_last(seen)[host] for host in mine} == {State.UNREACHABLE}, 100)
+            desk.store.append(*ledger_bodies.pool_changed(pool), who="test")
+            _until(lambda: set(_last(seen).values()) == {State.TRUSTED}, 100)
+        changes = [change for _, _, change in seen if change is not None and change.host_id in mine]
+        assert len(changes) == 3 * POOL_SIZE
+
+
+def test_old_results_are_removed_and_altered_ones_told(tmp_path, caplog):
+    with _fleet(tmp_path / "station", period_s=1800) as station:
+        first, second = station.registry.hosts()[:2]
+        past = time.time() - 100 * 86400
+        old = [
+            make_result(first.host_id, appraised_at=past + at, expires_at=past + at + 9) for at in range(9)
+        ]
+        station.store.record([Recorded(one) for one in old])
+        attest_once(station, [second])
+        with sqlite3.connect(station.home / "store.sqlite") as connection:
+            connection.execute("UPDATE results SET expires_at = 9e9 WHERE host_id = ?", (second.host_id,))
+        connection.close()
+        with _watching(station, upkeep=0.3) as seen:
+            _until(lambda: len(_last(seen)) == POOLS * POOL_SIZE)
+            _until(lambda: len(station.store.history(first.host_id)) < 9)
+        assert set(_last(seen).values()) == {State.TRUSTED}
+    assert f"the stored result of host {second.host_id} was altered" in caplog.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it(tmp_path, number):
+    with _fleet(tmp_path / "station") as station:
+        before = signal.getsignal(number)
+        threading.Timer(2, os.kill, (os.getpid(), number)).start()
+        began = time.monotonic()
+        watch(station)
+        assert time.monotonic() - began < 7
+        assert signal.getsignal(number) is before
+        assert station.store.latest()
+
+
+def test_a_pool_without_a_password_is_out_of_reach(tmp_path):
+    with _fleet(tmp_path / "station") as station:
+        host = station.registry.hosts()[0]
+        station.store.drop_credentials(host.pool_id)
+        (result,) = attest_once(station, [host])
+        assert [one.code for one in result.findings] == ["XAPI_AUTHENTICATION"]
+        assert result.state is State.UNREACHABLE
