@@ -18,4 +18,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return command_line.run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
+        print("xentpm-attest: interrupted", file=sys.stderr)
         return 130

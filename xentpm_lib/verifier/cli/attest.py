@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 
+from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output
 from xentpm_lib.verifier.cli.states_text import exit_status, reason
@@ -90,8 +92,20 @@ def _watch(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         if not station.registry.hosts():
             out.note("No host is enrolled yet; hosts that are enrolled from now on are watched.")
-        watch(
-            station,
-            stored=(lambda result, _change: out.line(result_to_object(result))) if out.as_json else None,
-        )
+        watch(station, stored=_lines(out) if out.as_json else None)
     return 0
+
+
+def _lines(out: Output) -> Callable[[AttestationResult, object], None]:
+    """Tells each result as a line, until nobody reads them any more: that is no reason to end a watch."""
+    reading = [True]
+
+    def tell(result: AttestationResult, _change: object) -> None:
+        try:
+            if reading[0]:
+                out.line(result_to_object(result))
+        except (OSError, UsageError) as error:
+            reading[0] = False
+            logging.getLogger(__name__).error("nobody reads the results any more: %s", error)
+
+    return tell

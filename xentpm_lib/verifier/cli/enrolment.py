@@ -130,12 +130,18 @@ def _enroll(arguments: argparse.Namespace, out: Output) -> int:
             done = enrolment.enrol(
                 station, request, progress.expect, lambda one: progress.advance(one.info.name)
             )
-    failed = [one for one in done.hosts if one.host is None]
+        new = enrolment.without_baseline(station, done)
     if out.as_json:
         out.document(_enrolment_json(done))
     else:
         _tell_enrolment(done, out)
-    return _ERROR if failed else 0
+        if new:
+            out.note(
+                f"Next, if known to be good: xentpm-attest baseline capture {' '.join(new)} --label LABEL"
+            )
+        elif done.complete:
+            out.note("Next: xentpm-attest attest")
+    return 0 if done.complete else _ERROR
 
 
 def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
@@ -152,10 +158,6 @@ def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
             )
         for warning in one.host.warnings if one.host else ():
             out.note(f"{one.info.name}: warning: {warning}")
-    if all(one.host for one in done.hosts):
-        out.note(
-            "Next: xentpm-attest baseline capture --all --label LABEL, if the hosts are known to be good"
-        )
 
 
 def _outcome(one: Enrolled) -> str:

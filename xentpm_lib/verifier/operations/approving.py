@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.attestation import Attempted
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.operations.asking import Asking, asking
@@ -21,6 +22,9 @@ from xentpm_lib.verifier.reference.measured import measurements
 from xentpm_lib.verifier.station import Station
 
 __all__ = ["Captured", "Proposal", "approve", "capture", "propose"]
+
+_CHANGED = "XENTPM_STORE_CHANGED"
+_TRIES = 10  # to write while others do
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Proposal:
     """What approving a host would mean.
 
     reference: the new baseline, not stored yet. nearest: the one of now that it differs from least; None when
-    there is none. differences: in what is compared. seq: the ledger's end when it was looked at.
+    there is none. differences: in what is compared. basis: what it was looked at with.
     """
 
     host: HostRecord
@@ -45,7 +49,7 @@ class Proposal:
     event_log: bytes | None
     nearest: ReferenceValues | None
     differences: tuple[Difference, ...]
-    seq: int
+    basis: object
 
 
 def capture(
@@ -92,7 +96,7 @@ def propose(station: Station, host: HostRecord) -> Proposal:
         host.name, reference.pcrs, policy.boot, measurements(reference.pcrs, log, reference.boot_log)
     )
     nearest, found = _nearest(station, host, shown, policy)
-    return Proposal(host, reference, log, nearest, found, station.registry.seq)
+    return Proposal(host, reference, log, nearest, found, _basis(station, host))
 
 
 def approve(
@@ -101,7 +105,7 @@ def approve(
     """Store a proposal's baseline. retire_old: what counted for this host alone does not any more.
 
     Raises:
-        StoreError: ``XENTPM_STORE_CHANGED``: somebody else changed something since it was looked at.
+        StoreError: ``XENTPM_STORE_CHANGED``: somebody else changed what counts for the host meanwhile.
     """
     host = proposal.host
     reference = replace(proposal.reference, label=label or proposal.reference.label)
@@ -112,9 +116,26 @@ def approve(
         items += _retired(station, host)
     if proposal.event_log is not None:
         station.store.put_blob(proposal.event_log)
-    station.store.append_all(items, who=who(), after=proposal.seq)
-    station.refresh()
-    return reference
+    for _ in range(_TRIES):
+        station.refresh()
+        if _basis(station, host) != proposal.basis:
+            break
+        try:
+            station.store.append_all(items, who=who(), after=station.registry.seq)
+        except StoreError as error:
+            if error.code != _CHANGED:
+                raise
+            continue  # by somebody who was faster; perhaps it is about another host
+        station.refresh()
+        return reference
+    message = f"what counts for {host.name} was changed meanwhile; nothing was approved"
+    raise StoreError(message, "Look again, and repeat the command.", _CHANGED)
+
+
+def _basis(station: Station, host: HostRecord) -> object:
+    """What an approval rests on: the host's keys and group, its policy, and what counts for it."""
+    now = station.registry.host(host.host_id)
+    return now, station.registry.policy_for(now).digest, station.registry.references_for(now)
 
 
 def _captured(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xentpm_lib.verifier.challenge import ChallengeBook
 from xentpm_lib.verifier.fleet.attestation import Attempted, Subject, attest_host
@@ -20,7 +20,7 @@ from xentpm_lib.verifier.station import Station
 __all__ = ["Asking", "asking"]
 
 _AT_A_TIME = 16
-_CLOSE_S = 5.0
+_CLOSE_S, _STOP_S = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Asking:
     roster: Roster
     clients: Clients
     book: ChallengeBook
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def subject(self, host: HostRecord) -> Subject:
         """What the host is judged by. Raises: PolicyError when its group has no policy."""
@@ -49,18 +50,31 @@ class Asking:
         for attempt in range(1, timing.attempts):
             if attempted.failure is None or attempted.failure.permanent:
                 break
-            time.sleep(timing.backoff * 2 ** (attempt - 1))
+            if self.stopped.wait(timing.backoff * 2 ** (attempt - 1)):
+                break
             attempted = attest_host(client, subject, self.book)
         return attempted
 
     def ask_all(self, hosts: Sequence[HostRecord], done: Callable[[HostRecord, Attempted], None]) -> None:
-        """Attest hosts, several at a time; ``done`` is called in this thread. Raises: PolicyError."""
+        """Attest hosts, several at a time; ``done`` is called in this thread.
+
+        Whatever ends it early, as Ctrl-C, ends the calls that are under way, too.
+
+        Raises:
+            PolicyError: the group of a host has no policy.
+        """
         for host in hosts:
             self.subject(host)
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="attest") as pool:
             running = {pool.submit(self.ask, host): host for host in hosts}
-            for future in as_completed(running):
-                done(running[future], future.result())
+            try:
+                for future in as_completed(running):
+                    done(running[future], future.result())
+            except BaseException:
+                self.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.clients.close(_STOP_S)
+                raise
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.store.model import StoredCredentials
 from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
 
-__all__ = ["EnrolRequest", "Enrolment", "enrol"]
+__all__ = ["EnrolRequest", "Enrolment", "enrol", "without_baseline"]
 
 DEFAULT_GROUP = "default"
 _HINTS = {
@@ -64,6 +64,11 @@ class Enrolment:
     policy_assigned: bool
     skipped: tuple[str, ...] = ()
 
+    @property
+    def complete(self) -> bool:
+        """Whether every host was enrolled."""
+        return all(one.host is not None for one in self.hosts)
+
 
 def enrol(
     station: Station,
@@ -94,6 +99,12 @@ def enrol(
     if any(one.host is not None for one in hosts):
         _write(station, request, enrolment)
     return enrolment
+
+
+def without_baseline(station: Station, done: Enrolment) -> list[str]:
+    """The names of the enrolled hosts for which no baseline counts yet."""
+    records = [station.registry.host(one.info.uuid) for one in done.hosts if one.host is not None]
+    return [record.name for record in records if not station.registry.references_for(record)]
 
 
 def _discovered(request: EnrolRequest) -> Discovered:
