@@ -297,3 +297,13 @@ def test_a_pool_without_a_password_is_out_of_reach(tmp_path):
         (result,) = attest_once(station, [host])
         assert [one.code for one in result.findings] == ["XAPI_AUTHENTICATION"]
         assert result.state is State.UNREACHABLE
+
+
+def test_a_host_of_a_pool_that_is_gone_is_out_of_reach(tmp_path):
+    with _fleet(tmp_path / "station") as station:
+        host = station.registry.hosts()[0]
+        station.store.append(*ledger_bodies.pool_removed(host.pool_id), who="test")
+        (result,) = attest_once(station, [host])
+        assert [(one.code, one.detail) for one in result.findings] == [
+            ("POOL_UNREACHABLE", "the pool is not known")
+        ]

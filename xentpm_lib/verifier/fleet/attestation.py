@@ -19,7 +19,7 @@ from xentpm_lib.verifier.records import HostRecord, ReferenceValues
 from xentpm_lib.verifier.result import AttestationResult, TpmClock
 from xentpm_lib.verifier.xapi.pool import PoolClient
 
-__all__ = ["Attempted", "Subject", "attest_host", "collection_result"]
+__all__ = ["Attempted", "Subject", "attest_host", "collection_result", "defect_result"]
 
 _LOG = logging.getLogger(__name__)
 _FUNCTION = "tpm_get_quote"
@@ -65,14 +65,19 @@ def attest_host(
     except CollectionError as error:
         return collection_result(subject, error, clock())
     except Exception:
-        _LOG.exception("host %s: the attestation failed", subject.host.host_id)
-        return Attempted(_unappraised(subject, finding("INTERNAL_ERROR"), clock()))
+        return defect_result(subject, clock())
 
 
 def collection_result(subject: Subject, error: CollectionError, now: float) -> Attempted:
     """What an attestation is whose evidence could not be collected."""
     found = finding(error.finding, detail=error.message)
     return Attempted(_unappraised(subject, found, now), failure=error)
+
+
+def defect_result(subject: Subject, now: float) -> Attempted:
+    """What an attestation is that a defect of this program has ended. To be called while it is handled."""
+    _LOG.exception("host %s: the attestation failed", subject.host.host_id)
+    return Attempted(_unappraised(subject, finding("INTERNAL_ERROR"), now))
 
 
 def _attest(

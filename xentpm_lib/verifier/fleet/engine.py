@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from xentpm_lib.verifier.challenge import ChallengeBook
 from xentpm_lib.verifier.errors import CollectionError
-from xentpm_lib.verifier.fleet.attestation import Attempted, attest_host, collection_result
+from xentpm_lib.verifier.fleet.attestation import (
+    Attempted,
+    Subject,
+    attest_host,
+    collection_result,
+    defect_result,
+)
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.recorder import Recorder, Recording
 from xentpm_lib.verifier.fleet.roster import Roster
@@ -21,8 +26,6 @@ __all__ = ["Engine"]
 
 _POOL_FINDINGS = frozenset({"POOL_UNREACHABLE", "TLS_CERTIFICATE", "XAPI_AUTHENTICATION"})
 _MAX_WAIT_S = 1.0
-
-_LOG = logging.getLogger(__name__)
 
 
 class Engine:
@@ -82,15 +85,11 @@ class Engine:
 
     def _work(self, job: Job) -> Job | None:
         """Do a job; returns the pool's next one. Whatever happens, the schedule is told that it is done."""
-        attempted, outcome = None, Outcome.HOST_FAILED
-        try:
-            attempted = self._attempted(job)
-            outcome = _outcome(attempted)
-        except Exception:  # the host goes without a result, and its lease ends
-            _LOG.exception("host %s: it was not attested", job.host_id)
-        permanent = attempted is not None and attempted.failure is not None and attempted.failure.permanent
+        attempted = self._attempted(job)
+        failure = None if attempted is None else attempted.failure
         with self.lock:
-            ended = self.schedule.finished(job, outcome, self._monotonic(), permanent)
+            permanent = failure is not None and failure.permanent
+            ended = self.schedule.finished(job, _outcome(failure), self._monotonic(), permanent)
             jobs = self._takes(job.pool_id)
         for other in jobs[1:]:
             self._workers.run(other)
@@ -100,11 +99,20 @@ class Engine:
         return jobs[0] if jobs else None
 
     def _attempted(self, job: Job) -> Attempted | None:
-        """What came of asking the host; None when it is not to be asked any more."""
+        """What came of asking the host; None when it is not to be asked any more. Never raises."""
         subject = self._roster.subject(job.host_id)
-        pool = self._roster.pool(job.pool_id)
-        if subject is None or pool is None:
+        if subject is None:
             return None
+        try:
+            return self._asked(job, subject)
+        except Exception:
+            return defect_result(subject, self._clock())
+
+    def _asked(self, job: Job, subject: Subject) -> Attempted:
+        pool = self._roster.pool(job.pool_id)
+        if pool is None:
+            unknown = CollectionError("POOL_UNREACHABLE", "the pool is not known", permanent=True)
+            return collection_result(subject, unknown, self._clock())
         client = self._clients.of(pool)
         failure = _failure_of_master(client) if job.probe else None
         if failure is None:
@@ -129,10 +137,10 @@ class Engine:
         self._recorder.put(Recording(attempted.result, outline, attempted.evidence))
 
 
-def _outcome(attempted: Attempted | None) -> Outcome:
-    if attempted is None or attempted.failure is None:
+def _outcome(failure: CollectionError | None) -> Outcome:
+    if failure is None:
         return Outcome.ANSWERED
-    return Outcome.POOL_FAILED if attempted.failure.finding in _POOL_FINDINGS else Outcome.HOST_FAILED
+    return Outcome.POOL_FAILED if failure.finding in _POOL_FINDINGS else Outcome.HOST_FAILED
 
 
 def _failure_of_master(client: PoolClient) -> CollectionError | None:
