@@ -20,7 +20,8 @@ PASSWORD = secrets.token_hex(8)
 USER = "xentpm"
 START_S = 60  # seconds that a server may take to start on a busy machine
 _SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": "127.0.0.1,127.0.0.2",  # the second is far away as far as the store knows
+    "ssl": "on",
     "fsync": "off",  # nobody pulls the plug in a test
     "max_connections": "40",
     "shared_buffers": "16MB",
@@ -46,6 +47,7 @@ class PostgresServer:
         # Not in pytest's own folder: only its user may enter that.
         self.folder = self._watchdog.make_directory("xentpm-pg-", tempfile.gettempdir())
         self.data = os.path.join(self.folder, "data")
+        self.certificate = os.path.join(self.data, "server.crt")
         self.log = os.path.join(self.folder, "log")
         self.port = _free_port()
         self.process = None
@@ -114,6 +116,15 @@ class PostgresServer:
         process = self._popen("initdb", arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said = process.communicate(timeout=120)[0].decode()
         assert process.returncode == 0, said
+        self._make_certificate()
+
+    def _make_certificate(self):
+        names = "subjectAltName=IP:127.0.0.1,IP:127.0.0.2"
+        arguments = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        arguments += ["-subj", "/CN=test", "-addext", names, "-days", "2"]
+        arguments += ["-keyout", os.path.join(self.data, "server.key"), "-out", self.certificate]
+        process = self._popen(shutil.which("openssl"), arguments, stderr=subprocess.DEVNULL)
+        assert process.wait(60) == 0
 
     def _popen(self, program, arguments, **options):
         prefix = ["setpriv", "--pdeathsig", "QUIT"]

@@ -54,13 +54,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of a SQLite database. Raises: StoreError."""
-        with self._errors(), self._engine.connect() as connection, connection.begin():
+        with self._errors(), self._connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that no other writer of any process runs beside. Raises: StoreError."""
-        with self._errors(), self._engine.connect() as plain:
+        with self._errors(), self._connect() as plain:
             connection = plain.execution_options(**{_WRITE: True})
             with connection.begin():
                 if not self.is_sqlite:
@@ -70,13 +70,20 @@ class Database:
     @contextmanager
     def hold(self, key: int) -> Iterator[Connection | None]:
         """PostgreSQL: a connection that holds an advisory lock to the end; None when another has it."""
-        with self._errors(), self._engine.connect() as plain:
+        with self._errors(), self._connect() as plain:
             connection = plain.execution_options(isolation_level="AUTOCOMMIT")
             taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar()
             try:
                 yield connection if taken else None
             finally:
                 plain.invalidate()  # closes the connection, and the server lets go of the lock
+
+    def _connect(self) -> Connection:
+        """A connection. TLS that cannot be made is an error of the socket, which SQLAlchemy lets through."""
+        try:
+            return self._engine.connect()
+        except OSError as error:
+            raise StoreError("the store {} cannot be used: {}".format(self.name, error)) from error
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -184,7 +191,7 @@ def _transport(url: URL) -> dict[str, Any]:
     if mode not in _SSL_MODES:
         raise UsageError("sslmode={} is none of {}".format(ascii(mode), ", ".join(_SSL_MODES)))
     if mode == "disable":
-        return {}
+        return {"ssl_context": False}  # None would ask for TLS and not look at who answers
     try:
         context = ssl.create_default_context(cafile=query.get("sslrootcert"))
     except (OSError, ssl.SSLError) as error:

@@ -1,6 +1,7 @@
 """Opening: the file is ours alone, the server proves itself, errors are sentences without passwords."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -111,11 +112,24 @@ def test_a_server_that_is_not_there(tmp_path):
 
 
 def test_a_server_elsewhere_has_to_prove_itself(postgresql, tmp_path):
-    """This one has no TLS at all; a name that is not loopback asks for it."""
-    url = postgresql.url().replace("127.0.0.1", "127.0.0.2")
-    for query in ("", "?sslmode=verify-full", "?sslmode=require"):
-        with pytest.raises(StoreError):
+    """127.0.0.2 is no name of this machine for the store."""
+    url = postgresql.url(postgresql.new_database()).replace("127.0.0.1", "127.0.0.2")
+    known = tmp_path / "ca.pem"
+    shutil.copy(postgresql.certificate, known)
+    for query in ("", "?sslmode=verify-full"):
+        with pytest.raises(StoreError, match="certificate verify failed"):
             Station(tmp_path, url + query).open()
+    for query in ("?sslrootcert={}".format(known), "?sslmode=require", "?sslmode=disable"):
+        station = Station(tmp_path, url + query)
+        used = {row[0] for row in in_use(station)}
+        assert used == ({False} if "disable" in query else {True})
+        station.close()
+
+
+def in_use(station):
+    """Whether the connection is encrypted, by what the server says."""
+    with station.open()._database.read() as connection:
+        return connection.exec_driver_sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").all()
 
 
 def test_the_unix_socket(postgresql, tmp_path):
