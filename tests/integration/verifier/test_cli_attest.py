@@ -135,6 +135,8 @@ def test_a_group_with_its_own_policy(station: AttestCli, tmp_path: Path) -> None
     policy = tmp_path / "own.toml"
     policy.write_text(station.good("policy", "show", "firmware").replace('"firmware"', '"own"', 1))
     assert station.run("group", "rack7", "host1").status == 0
+    ended = station.run("attest")
+    assert ended.status == 3 and "host1 was not asked: the group 'rack7' has no policy" in ended.err
     ended = station.run("attest", "host1")
     assert ended.status == 1 and "policy assign POLICY --group rack7" in ended.err
     station.good("policy", "assign", str(policy), "--group", "rack7")

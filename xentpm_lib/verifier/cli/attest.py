@@ -9,7 +9,7 @@ from collections.abc import Callable
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output
-from xentpm_lib.verifier.cli.states_text import exit_status, reason
+from xentpm_lib.verifier.cli.states_text import NOT_TRUSTED, exit_status, reason
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.targets import add_host_choice
 from xentpm_lib.verifier.fleet.watch import watch
@@ -66,7 +66,7 @@ def _attest(arguments: argparse.Namespace, out: Output) -> int:
         _tell_next(done.results, out)
     for problem in done.problems:
         out.note(problem)
-    return exit_status(result.state for result in done.results)
+    return NOT_TRUSTED if done.unjudged else exit_status(result.state for result in done.results)
 
 
 def _tell_next(results: list[AttestationResult], out: Output) -> None:
