@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from support.pool import SimPool
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import StateChange, note, state_changed
-from xentpm_lib.verifier.operations import approving, baselines, choice, station_use
+from xentpm_lib.verifier.operations import approving, baselines, choice, hosts, station_use
 from xentpm_lib.verifier.operations.enrolment import EnrolRequest, enrol
 from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.result import State
@@ -73,19 +75,20 @@ def test_for_the_group(station: Station, sim_pool: SimPool) -> None:
 
 
 def test_who_is_written_down(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setenv("LOGNAME", "somebody else")
     monkeypatch.setenv("SUDO_USER", "jo")
-    assert station_use.who() == "jo as root"
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert station_use.who() == f"jo as {me}"
     station_use.append(station, note("store", "by jo"))
-    assert list(station.store.entries())[-1].who == "jo as root"
+    assert list(station.store.entries())[-1].who == f"jo as {me}"
     monkeypatch.setenv("SUDO_USER", "j\x1b[31mo" + "x" * 100)
     assert station_use.who().isprintable() and len(station_use.who()) <= 64
 
 
 def test_chosen_hosts(station: Station) -> None:
-    hosts = station.registry.hosts()
-    assert choice.chosen_hosts(station, ()) == list(hosts)
-    assert choice.chosen_hosts(station, ("host1", hosts[0].host_id), "default") == [hosts[0]]
+    known = station.registry.hosts()
+    assert choice.chosen_hosts(station, ()) == list(known)
+    assert choice.chosen_hosts(station, ("host1", known[0].host_id), "default") == [known[0]]
     pool = station.registry.pools()[0]
     for word in (pool.name, pool.pool_id, pool.addresses[0], pool.addresses[1].upper()):
         assert station_use.find_pool(station, word) == pool
@@ -93,6 +96,14 @@ def test_chosen_hosts(station: Station) -> None:
     for arguments in (((), "other", None), ((), None, "other"), (("host3",), None, None)):
         with pytest.raises(UsageError):
             choice.chosen_hosts(station, *arguments)
+
+
+def test_the_password_goes_with_the_last_host(station: Station) -> None:
+    pool_id = station.registry.pools()[0].pool_id
+    hosts.forget(station, "host2")
+    assert station.store.get_credentials(pool_id) is not None
+    hosts.forget(station, "host1")
+    assert station.store.get_credentials(pool_id) is None and not station.registry.pools()
 
 
 def test_ctrl_c_ends_the_calls(sim_pool: SimPool, tmp_path: Path) -> None:

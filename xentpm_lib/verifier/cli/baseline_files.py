@@ -52,9 +52,11 @@ def add(commands: Commands) -> None:
 def _export(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         text = baselines.export(station, arguments.baselines)
-    if arguments.output:
+    if arguments.output is not None:
         Path(arguments.output).write_text(text.rstrip("\n") + "\n", "utf-8")
         out.note(f"written: {arguments.output}")
+    elif out.as_json:
+        out.document({"jws": text.rstrip("\n")})
     else:
         out.text(text.rstrip("\n"))
     return 0

@@ -91,11 +91,18 @@ def common_options() -> Parser:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
         "--home",
+        type=_directory,
         metavar="DIR",
         help="the station's directory (default: XENTPM_ATTEST_HOME, else /var/lib/xentpm-attest for root,"
         " ~/.local/state/xentpm-attest for others)",
     )
     return parser
+
+
+def _directory(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("wanted a directory, got nothing")
+    return text
 
 
 def _paragraphs(*texts: str) -> str:

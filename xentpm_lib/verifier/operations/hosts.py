@@ -63,7 +63,11 @@ def view(station: Station, word: str) -> HostView:
 
 
 def forget(station: Station, word: str) -> HostRecord:
-    """Stop watching a host, and its pool with the last of its hosts. Raises: UsageError, StoreError."""
+    """Stop watching a host; with the last of its pool's, the pool and its password are forgotten, too.
+
+    Raises:
+        UsageError, StoreError.
+    """
     host = named(station, word)
     removed = ledger_bodies.host_removed(host.host_id)
     station.store.append_all([removed], who(), _farewell(station, host))
@@ -71,6 +75,7 @@ def forget(station: Station, word: str) -> HostRecord:
     deliver(station)  # marks on the host are taken away while its pool is known
     if all(other.pool_id != host.pool_id for other in station.registry.hosts()):
         append(station, ledger_bodies.pool_removed(host.pool_id))
+        station.store.drop_credentials(host.pool_id)
     return host
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
@@ -16,10 +16,10 @@ _MAX_NAME = 64  # characters
 
 
 def who() -> str:
-    """Who is at work, for the ledger: the user's name, and whose sudo it is. It proves nothing."""
+    """Who is at work, for the ledger: the user's name, and whose sudo it is. Root can say anybody."""
     try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         name = f"uid {os.getuid()}"
     through = os.environ.get("SUDO_USER", "")
     told = f"{through} as {name}" if through and through != name else name

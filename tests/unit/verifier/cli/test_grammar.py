@@ -107,6 +107,7 @@ def test_every_command_that_is_named_anywhere_exists(path: Path) -> None:
         (["baseline", "aprove", "h"], "there is no command 'aprove'; did you mean approve?"),
         (["hosts", "--state", "trustd"], "there is no state 'trustd'; did you mean trusted?"),
         (["hosts", "--jsn"], "there is no option or argument '--jsn' here"),
+        (["hosts", "--home", ""], "wanted a directory, got nothing"),
         (["show"], "the following arguments are required: HOST"),
         (["show", "a", "b"], "there is no option or argument 'b' here"),
         (["baseline"], "the following arguments are required: COMMAND"),
