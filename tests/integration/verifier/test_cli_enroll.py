@@ -132,6 +132,20 @@ def test_a_pinned_endorsement_key(station: AttestCli, sim_pool: SimPool, tmp_pat
     assert "pinned" in station.run("show", "host1").out
 
 
+def test_first_use_only_where_the_policy_says_so(
+    station: AttestCli, sim_pool: SimPool, tmp_path: Path
+) -> None:
+    policy = tmp_path / "lab.toml"
+    text = station.good("policy", "show", "uefi-grub")
+    policy.write_text(text.replace('["certificate", "pinned"]', '["certificate", "pinned", "first_use"]'))
+    ca = str(sim_pool.ready["certificates"])
+    ended = station.run("enroll", sim_pool.url, "--ca", ca, "--policy", str(policy))
+    assert ended.status == 0 and "warning: " in ended.err and "first use" in ended.err
+    assert "trusted on first use" in station.run("show", "host1").out
+    (result, _) = station.json("attest", status=3)
+    assert "EK_FIRST_USE" in {found["code"] for found in result["findings"]}
+
+
 def test_a_member_s_address_a_group_and_a_policy(station: AttestCli, sim_pool: SimPool) -> None:
     member = sim_pool.ready["hosts"][1]["url"]
     done = station.json("enroll", member, *station.trust(), "--group", "rack7", "--policy", "firmware")

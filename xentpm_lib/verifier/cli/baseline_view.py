@@ -56,6 +56,7 @@ def tell(out: Output, station: Station, reference: ReferenceValues) -> int:
     else:
         whom = _whom(station, reference) or "nobody: assign it to hosts or groups"
         out.text(f"{reference.label} ({reference.reference_id[:_ID_SHOWN]}): counts for {whom}")
+    out.note_effect()
     return 0
 
 

@@ -89,6 +89,11 @@ class Output:
         """What is not the result: to stderr."""
         tell(text)
 
+    def note_effect(self) -> None:
+        """That what was changed counts from the next attestation on; a watch that runs makes it at once."""
+        if not self.as_json:
+            tell("It counts from the next attestation on. Now, unless a watch runs: xentpm-attest attest")
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; states are coloured on a terminal. Raises: as ``text``."""
         from rich.table import Table

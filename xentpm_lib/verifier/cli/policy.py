@@ -111,4 +111,5 @@ def _assign(arguments: argparse.Namespace, out: Output) -> int:
         out.document({"group": arguments.group, "policy": policy.name, "digest": policy.digest})
     else:
         out.text(f"The group {arguments.group} is appraised by {policy.name} from now on.")
+    out.note_effect()
     return 0

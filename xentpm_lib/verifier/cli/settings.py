@@ -54,6 +54,8 @@ def _group(arguments: argparse.Namespace, out: Output) -> int:
         )
     else:
         out.text(f"{arguments.group}: {', '.join(names) if names else 'no hosts'}")
+    if arguments.hosts:
+        out.note_effect()
     return 0
 
 
@@ -68,4 +70,6 @@ def _asset_tag(arguments: argparse.Namespace, out: Output) -> int:
         out.document({"host": {"uuid": host.host_id, "name": host.name}, "asset_tag": tag})
     else:
         out.text(f"{host.name}: {tag or 'no asset tag is expected'}")
+    if arguments.tag or arguments.none:
+        out.note_effect()
     return 0
