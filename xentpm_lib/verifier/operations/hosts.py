@@ -25,7 +25,6 @@ class HostView:
     """A host as it stands. since: when its state began; None when nothing was recorded.
 
     result: of its last attestation, which may be long ago. policy: name; empty where its group has none.
-    altered: its stored result was changed behind the verifier's back.
     """
 
     host: HostRecord
