@@ -76,8 +76,10 @@ format: setup ## ruff format, and the import order
 	@$(VENV_PYTHON) -m ruff check --select I --fix .
 	@$(VENV_PYTHON) -m ruff format .
 
-bench: setup ## what a call of the plugin costs, beside bare Python and tpm2-tools
+bench: setup ## what a call of the plugin, an appraisal and a watched fleet cost
 	@$(VENV_PYTHON) benchmarks/plugin_call.py
+	@$(VENV_PYTHON) benchmarks/appraisal.py
+	@$(VENV_PYTHON) benchmarks/fleet.py
 
 clean: ## remove the virtual environments and everything that was generated
 	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done

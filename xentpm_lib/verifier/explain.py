@@ -121,7 +121,8 @@ def _history(result: AttestationResult, known: Known) -> list[AttestationResult]
 def _facts(
     result: AttestationResult, run: Sequence[AttestationResult], now: float
 ) -> Iterable[tuple[str, str]]:
-    since = next((newer for newer, older in zip(run, run[1:]) if older.state is not result.state), run[-1])
+    pairs = zip(run, run[1:], strict=False)
+    since = next((newer for newer, older in pairs if older.state is not result.state), run[-1])
     yield "since", _when(since.appraised_at, now)
     yield "looked at", _when(result.appraised_at, now)
     if result.verdict is Verdict.TRUSTED:

@@ -58,14 +58,17 @@ class DemoPool:
         The process ends with this one however that ends: it waits for the end of its standard input. It is
         out of reach of the terminal's Ctrl-C, so that it is always this process that ends it.
         """
-        with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
-            [*_SIMULATOR, "up", "--json", "--until-eof", "--hosts", str(hosts)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(
+                [*_SIMULATOR, "up", "--json", "--until-eof", "--hosts", str(hosts)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                start_new_session=True,
+            ) as process,
+        ):
             try:
                 line = process.stdout.readline() if process.stdout else ""
                 if not line:

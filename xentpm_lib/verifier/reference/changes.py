@@ -96,7 +96,7 @@ def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:
     if pcr == _GRUB_FILES:
         names = [_file_name(text) for text in texts]
     elif pcr == _GRUB_COMMANDS:
-        names = [_command_name(text, before) for text, before in zip(texts, ["", *texts])]
+        names = [_command_name(text, before) for text, before in zip(texts, ["", *texts], strict=False)]
         if any(name.startswith(_COMMAND_LINE) for name in names):  # then the menu entry is another, too
             names = [name for name in names if name != _CONFIGURATION]
     else:

@@ -100,7 +100,7 @@ def _first_change(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> tup
 def _paired(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> list[EventChange]:
     """Pair what changed: by place when nothing came or went, for places are proven; else by text."""
     if len(a) == len(b):
-        return [EventChange(one, other) for one, other in zip(a, b)]
+        return [EventChange(one, other) for one, other in zip(a, b, strict=True)]
     left = list(b)
     found = []
     for event in a:
