@@ -23,11 +23,20 @@ LAYERS = ("evidence", "tpm", "host")
 CODE = re.compile(r"XENTPM_[A-Z0-9_]+")
 CODE_ARGUMENT = 2  # of XenTpmError and its children: message, hint, code
 ERRORS = {name: getattr(errors, name) for name in errors.__all__}
+VARIABLES = {"XENTPM_ATTEST_HOME", "XENTPM_DEBUG", "XENTPM_PASSWORD"}  # of the environment: no codes
+OF_THE_PLUGIN = "faults.py"  # names the codes that a host's plugin answers with
 
 
 def _sources():
     files = [path for layer in LAYERS for path in (ROOT / "xentpm_lib" / layer).rglob("*.py")]
     return sorted(files) + sorted(path for path in (ROOT / "plugins").iterdir() if path.is_file())
+
+
+def _verifier_sources():
+    files = [
+        path for layer in ("verifier", "evidence") for path in (ROOT / "xentpm_lib" / layer).rglob("*.py")
+    ]
+    return sorted(path for path in files if path.name != OF_THE_PLUGIN)
 
 
 def _docstrings(tree):
@@ -55,8 +64,8 @@ def codes_in(text):
     return found
 
 
-def _documented():
-    text = (ROOT / "docs/plugin-api.md").read_text("utf-8")
+def _documented(document="docs/plugin-api.md"):
+    text = (ROOT / document).read_text("utf-8")
     rows = re.findall(r"^\| `(XENTPM_[A-Z0-9_]+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
     return [code for code, meaning, step in rows if meaning and step]
 
@@ -66,8 +75,14 @@ def test_every_error_code_is_in_the_list_and_the_list_has_no_other():
     assert made == set(_documented())
 
 
-def test_the_list_is_in_alphabetical_order_and_has_no_code_twice():
-    codes = _documented()
+def test_every_error_code_of_the_verifier_is_in_its_list_and_the_list_has_no_other():
+    made = set().union(*(codes_in(path.read_text("utf-8")) for path in _verifier_sources()))
+    assert made - VARIABLES == set(_documented("docs/verifier.md"))
+
+
+@pytest.mark.parametrize("document", ["docs/plugin-api.md", "docs/verifier.md"])
+def test_the_list_is_in_alphabetical_order_and_has_no_code_twice(document):
+    codes = _documented(document)
     assert codes == sorted(set(codes))
 
 
