@@ -22,7 +22,7 @@ __all__ = ["Comparison", "compare_references"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What comparing has found. used: every reference that applies; ``matched`` where it fits."""
+    """What comparing has found. used: every reference that applies; ``matched``: why the host matches."""
 
     findings: tuple[Finding, ...]
     used: tuple[ReferenceUsed, ...]
@@ -45,8 +45,8 @@ def compare_references(
     # 2. shared, 3. per host
     shared = _compare(pcrs, of_group, policy.shared, policy, "")
     own = _compare(pcrs, of_host, policy.per_host, policy, " of the host itself")
-    matched = {id(one) for one in (shared.match, own.match) if one is not None}
     findings = shared.findings + own.findings
+    matched = {id(one) for one in (shared.match, own.match) if one is not None and not findings}
     # 4. nothing compared
     if not matched and not findings:
         findings = (finding("NO_REFERENCE_VALUES", detail="the policy compares no register"),)
