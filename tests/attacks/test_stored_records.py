@@ -1,0 +1,153 @@
+"""Attacks by somebody who can write to the database, and has neither the station's keys nor its directory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.evidence_maker import BOOT, SoftwareAttester
+from support.stores import Station, make_result
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.ledger_bodies import (
+    asset_tag_expected,
+    host_enrolled,
+    reference_added,
+    reference_assigned,
+    reference_retired,
+)
+from xentpm_lib.verifier.registry import Registry
+from xentpm_lib.verifier.result import State, Verdict
+from xentpm_lib.verifier.store import ALTERED, Recorded
+from xentpm_lib.verifier.store.ledger import Ledger
+from xentpm_lib.verifier.store.seal import Seals
+
+CHANGED = (*BOOT, (9, 0x0D, b"/boot/a-module-of-the-attacker"))
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Any]:
+    made: Any = Station(tmp_path, f"sqlite:///{tmp_path}/store.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(station: Any, desk: Any) -> Any:
+    """A store with the desk's host and its reference values."""
+    store, reference = station.open(), desk.references[0]
+    items = [
+        host_enrolled(desk.record),
+        asset_tag_expected(desk.record.host_id, desk.record.asset_tag),
+        reference_added(reference),
+        reference_assigned(reference.reference_id, hosts=[desk.record.host_id]),
+    ]
+    store.append_all(items, who="admin")
+    return store
+
+
+def read(desk: Any, store: Any) -> Any:
+    """The desk, with what it knows of the host read from the store."""
+    known = Registry()
+    for entry in store.entries():
+        known.apply(entry)
+    desk.record = known.host(desk.record.host_id)
+    desk.references = list(known.references_for(desk.record))
+    return desk
+
+
+def refused(action: Callable[[], object]) -> None:
+    with pytest.raises(StoreError) as caught:
+        action()
+    assert caught.value.code == ALTERED
+
+
+def believe_all_seals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Seals, "holds", lambda *_anything: True)
+
+
+def edit(station: Any, kind: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the body of the ledger's entry of a kind, by hand."""
+    ((text,),) = station.by_hand(("SELECT body FROM ledger WHERE kind = ?", kind))
+    body = json.loads(text)
+    change(body)
+    station.by_hand(("UPDATE ledger SET body = ? WHERE kind = ?", json.dumps(body), kind))
+
+
+def test_database_row_edited_by_hand_the_key(
+    station: Any, store: Any, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attestation key in a host's record becomes one that the attacker has in a file."""
+    desk.believed(read(desk, store).ask())
+    forger = SoftwareAttester(host_id=desk.record.host_id, tag=desk.record.asset_tag)
+    forger.system_uuid = desk.attester.system_uuid
+    forger.measure()
+    attackers = host_enrolled(replace(desk.record, ak=forger.ak)).body
+    edit(station, "host_enrolled", lambda body: body.update(attackers))
+    refused(lambda: read(desk, store))
+    believe_all_seals(monkeypatch)
+    desk.attester = forger
+    desk.believed(read(desk, store).ask())
+
+
+def test_database_row_edited_by_hand_the_reference(
+    station: Any, store: Any, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference values become those of the boot that the attacker has changed."""
+    desk.attester.reboot(boot=CHANGED)
+    desk.caught(read(desk, store).ask(), "PCR_CHANGED")
+    attackers = reference_added(replace(desk.references[0], pcrs=desk.attester.pcrs)).body
+    edit(station, "reference_added", lambda body: body.update(attackers))
+    refused(lambda: read(desk, store))
+    believe_all_seals(monkeypatch)
+    desk.believed(read(desk, store).ask())
+
+
+def test_database_row_edited_by_hand_the_result(
+    station: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of an untrusted host gets the findings of a trusted one."""
+    good, bad = make_result(), make_result(state="untrusted")
+    store.record([Recorded(good), Recorded(bad)])
+    assert store.latest()[bad.host_id].result.state is State.UNTRUSTED_MEASUREMENT
+    facts = "(SELECT findings FROM results WHERE host_id = ?)"
+    statement = f"UPDATE results SET state = 'trusted', findings = {facts} WHERE host_id = ?"
+    station.by_hand((statement, good.host_id, bad.host_id))
+    shown = store.latest()[bad.host_id]
+    assert shown.altered and shown.result.verdict is Verdict.UNTRUSTED
+    assert [one.code for one in shown.result.findings] == ["RECORD_ALTERED"]
+    believe_all_seals(monkeypatch)
+    assert store.latest()[bad.host_id].result.verdict is Verdict.TRUSTED
+
+
+def test_database_row_edited_by_hand_taken_out(
+    station: Any, store: Any, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest entry, by which reference values were retired, is deleted: no seal tells of that."""
+    store.append(*reference_retired(desk.references[0].reference_id, desk.now), who="admin")
+    desk.caught(read(desk, store).ask(), "NO_REFERENCE_VALUES")
+    station.by_hand("DELETE FROM ledger WHERE kind = 'reference_retired'")
+    refused(lambda: read(desk, store))
+    # The end of the ledger is noted in a file beside the keys. As if it were not:
+    monkeypatch.setattr(Ledger, "check_head", lambda ledger, connection, _head: ledger.last(connection))
+    desk.believed(read(desk, store).ask())
+
+
+def test_database_that_is_an_old_copy(
+    station: Any, store: Any, desk: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The whole database is set back to a copy from before the reference values were retired."""
+    with sqlite3.connect(tmp_path / "store.sqlite") as one, sqlite3.connect(tmp_path / "copy") as other:
+        one.backup(other)
+    store.append(*reference_retired(desk.references[0].reference_id, desk.now), who="admin")
+    store.close()
+    with sqlite3.connect(tmp_path / "copy") as one, sqlite3.connect(tmp_path / "store.sqlite") as other:
+        one.backup(other)
+    refused(station.open)
+    monkeypatch.setattr(Ledger, "check_head", lambda ledger, connection, _head: ledger.last(connection))
+    desk.believed(read(desk, station.open()).ask())
