@@ -108,6 +108,18 @@ def test_documents_that_a_document_names_are_there(path):
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
+def test_every_decision_is_in_the_list_of_the_architecture():
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    records = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/adr").glob("*.md")}
+    assert set(re.findall(r"^\| (docs/adr/[\w.-]+\.md) \| .* \|$", text, re.MULTILINE)) == records
+
+
+def test_the_readme_is_short_and_names_every_document():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) < 200
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name})" not in text] == []
+
+
 NONCE, TAG = bytes(range(32)), bytes(range(1, 33))
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 KEY = ec.derive_private_key(0x1234567, ec.SECP256R1())
