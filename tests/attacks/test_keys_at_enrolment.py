@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -24,6 +25,7 @@ from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.evidence.public import Public
 from xentpm_lib.evidence.tpm_structures import Attest, QuoteInfo
 from xentpm_lib.host import functions
+from xentpm_lib.verifier.enrolment import ek_trust
 from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.credential import make_credential
 from xentpm_lib.verifier.enrolment.ek_trust import check_ak, check_ek
@@ -209,12 +211,16 @@ def test_ak_not_bound_to_ek(dom0, victim, another_tpm):
     assert answer(victim, make_credential(stolen.ek, stolen.ak.name(), SECRET)) == SECRET
 
 
-def test_a_certificate_of_another_key(dom0, victim, another_tpm):
+def test_a_certificate_of_another_key(dom0, victim, another_tpm, monkeypatch):
     """A host shows its own EK and the certificate of another TPM."""
     claimed = identity_of(dom0)._replace(ek_certificate=identity_of(victim).ek_certificate)
     with pytest.raises(EnrolmentError) as caught:
         check_ek(claimed, authorities(another_tpm), set(EkTrust), time.time())
     assert caught.value.code == "XENTPM_EK_MISMATCH"
+    its_own = x509.load_der_x509_certificate(claimed.ek_certificate)
+    monkeypatch.setattr(ek_trust, "load_ek_certificate", lambda _data, _ek: its_own)
+    decision = check_ek(claimed, authorities(another_tpm), {EkTrust.CERTIFICATE}, time.time())
+    assert decision.trust is EkTrust.CERTIFICATE
 
 
 def test_a_certificate_that_anybody_can_make(dom0, tmp_path):
@@ -233,6 +239,9 @@ def test_a_certificate_that_anybody_can_make(dom0, tmp_path):
         with pytest.raises(EnrolmentError) as caught:
             check_ek(claimed, anchors, {EkTrust.CERTIFICATE, EkTrust.PINNED}, time.time())
         assert caught.value.code == "XENTPM_EK_UNTRUSTED"
+    # As if they did: what the host sends as authority is among the roots.
+    sent = EkAnchors(roots=(forger.certificate,))
+    assert check_ek(claimed, sent, {EkTrust.CERTIFICATE}, time.time()).trust is EkTrust.CERTIFICATE
 
 
 def test_an_endorsement_key_that_signs_authorities(tmp_path):
