@@ -3,6 +3,8 @@
 import ast
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from xentpm_lib.evidence.encoding import encode_base64
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.evidence.pcr import PcrSelection, composite_digest
 from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
+from xentpm_lib.verifier.station_config import parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("evidence", "tpm", "host")
@@ -118,6 +121,29 @@ def test_the_readme_is_short_and_names_every_document():
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.splitlines()) < 200
     assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name})" not in text] == []
+
+
+def _blocks(document, language):
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_the_service_of_the_verifier_is_one_that_systemd_takes(tmp_path):
+    (text,) = _blocks("docs/verifier.md", "ini")
+    unit = tmp_path / "xentpm-attest.service"
+    unit.write_text(text.replace("/opt/xentpm/bin/xentpm-attest", sys.executable), "utf-8")
+    ended = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, unit.name in ended.stderr) == (0, False), ended.stderr
+
+
+def test_the_configuration_in_the_verifiers_document_has_no_mistake():
+    (text,) = _blocks("docs/verifier.md", "toml")
+    config, mistakes = parse_config(text)
+    assert mistakes == ()
+    assert config.store.url.startswith("postgresql")
 
 
 NONCE, TAG = bytes(range(32)), bytes(range(1, 33))
