@@ -217,6 +217,31 @@ def test_unextended_bank_cve_2021_42299(desk: Any, monkeypatch: pytest.MonkeyPat
     desk.believed(desk.ask())
 
 
+def test_unextended_bank_that_root_has_filled(desk: Any) -> None:
+    """What no check can see, and docs/threat-model.md says: a blank bank is root's to fill.
+
+    Until then it is seen: a host with such firmware, freshly installed, gets no reference values of its own,
+    and those of others do not make it trusted where a register is per host.
+    """
+    other = desk.references[0]
+    desk.attester.reboot(boot=CHANGED)  # measured by the firmware into another bank only
+    desk.attester.pcrs["sha256"] = pcr_format.start_values("sha256")
+    desk.references = [replace(other, hosts=frozenset(), groups=frozenset({desk.record.group}))]
+
+    def attack(bank: dict[int, bytes]) -> Any:
+        desk.attester.pcrs["sha256"] = bank
+        challenge = desk.challenge()
+        made = desk.attester.quote_evidence(challenge.nonce, challenge.selection)
+        return desk.judge(made._replace(untrusted_event_log=build_event_log(desk_log(desk))), challenge)
+
+    filled = dict(desk.good)
+    blank = attack(pcr_format.start_values("sha256"))
+    assert "PCR_NOT_EXTENDED" in [one.code for one in blank.result.findings]
+    desk.caught(attack(filled), "NO_REFERENCE_VALUES")
+    desk.policy = make_policy(banks=(replace(sole_bank_rules(), per_host=()),))
+    desk.believed(attack(filled))
+
+
 # Logs.
 
 
