@@ -14,6 +14,8 @@ import pytest
 
 from support.attest_cli import PROGRAM, AttestCli
 from support.pool import SimPool
+from xentpm_lib.verifier.ledger_bodies import host_group
+from xentpm_lib.verifier.station import Station
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +136,21 @@ def test_an_expected_asset_tag(station: AttestCli, sim_pool: SimPool) -> None:
 def test_a_group_with_its_own_policy(station: AttestCli, tmp_path: Path) -> None:
     policy = tmp_path / "own.toml"
     policy.write_text(station.good("policy", "show", "firmware").replace('"firmware"', '"own"', 1))
-    assert station.run("group", "rack7", "host1").status == 0
+    refused = station.run("group", "rack7", "host1")
+    assert refused.status == 1 and refused.out == "" and "counts from" not in refused.err
+    assert "the group 'rack7' has no policy" in refused.err
+    assert "policy assign POLICY --group rack7" in refused.err
+    assert station.json("show", "host1")["host"]["group"] == "default"
+    assert "no hosts" in station.good("group", "rack7")
+    with Station.open(station.home) as opened:  # as a release did that let it pass
+        uuid = opened.registry.host("host1").host_id
+        opened.store.append(*host_group(uuid, "rack7"), who="before")
     ended = station.run("attest")
     assert ended.status == 3 and "host1 was not asked: the group 'rack7' has no policy" in ended.err
     ended = station.run("attest", "host1")
     assert ended.status == 1 and "policy assign POLICY --group rack7" in ended.err
     station.good("policy", "assign", str(policy), "--group", "rack7")
+    assert "rack7: host1" in station.good("group", "rack7", "host1")
     assert station.run("attest", "host1").status in (0, 3)
     listed = {one["name"]: one["groups"] for one in station.json("policy", "list")}
     assert ["rack7"] in listed.values()

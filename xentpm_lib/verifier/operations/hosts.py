@@ -91,8 +91,16 @@ def _farewell(station: Station, host: HostRecord) -> tuple[Notification, ...]:
 
 
 def put_into_group(station: Station, group: str, words: Sequence[str]) -> list[HostRecord]:
-    """Put hosts into a group; returns all that are in it. Raises: UsageError, StoreError."""
-    for host in [named(station, word) for word in words]:
+    """Put hosts into a group; returns all that are in it.
+
+    Raises:
+        PolicyError: the group has no policy, so that no host in it could be trusted; nothing was changed.
+        UsageError, StoreError.
+    """
+    chosen = [named(station, word) for word in words]
+    if chosen:
+        station.registry.policy_of_group(group)
+    for host in chosen:
         if host.group != group:
             append(station, ledger_bodies.host_group(host.host_id, group))
     return [host for host in station.registry.hosts() if host.group == group]
