@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
-from xentpm_lib.verifier.cli.grammar import PROGRAM, Commands, Parser, common_options, formatter
-from xentpm_lib.verifier.cli.output import Output, discard_stdout, tell
-from xentpm_lib.verifier.cli.words import advice
+from xentpm_lib.verifier.cli.failure import fail, failed, wrong_usage
+from xentpm_lib.verifier.cli.grammar import PROGRAM, Commands, Parser, WrongUsage, common_options, formatter
+from xentpm_lib.verifier.cli.output import Output, discard_stdout
 
 __all__ = ["COMMANDS", "parser", "run"]
 
@@ -28,6 +28,7 @@ begin with:
   xentpm-attest attest
 
 Exit status: 0 good, 1 error, 2 wrong usage, 3 a host that was asked about is not trusted.
+With --json an error is one line on standard output: {"error": {"code": …, "message": …, "hint": …}}.
 """
 
 
@@ -146,19 +147,20 @@ def run(words: Sequence[str]) -> int:
     """Run a command line; returns the exit status."""
     try:
         return _run(words)
+    except WrongUsage as wrong:
+        wrong_usage(wrong, words)
+        raise
     except XenTpmError as error:
-        hint = error.hint or advice(error)
-        tell(f"{PROGRAM}: {error.message}" + (f"\nhint: {hint}" if hint else ""))
-        return _ERROR
+        return failed(error, words)
     except BrokenPipeError:
         discard_stdout()
         return _ERROR
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        tell(f"{PROGRAM}: {what}{error.strerror or error}\nhint: Look at the path, its owner and its rights.")
-        return _ERROR
+        hint = "Look at the path, its owner and its rights."
+        return fail(words, "XENTPM_IO", f"{what}{error.strerror or error}", hint)
     except Exception as error:
-        return _defect(error)
+        return _defect(error, words)
 
 
 def _set_up_logging() -> None:
@@ -182,10 +184,8 @@ def _run(words: Sequence[str]) -> int:
     return int(arguments.run(arguments, Output(getattr(arguments, "json", False))))
 
 
-def _defect(error: Exception) -> int:
+def _defect(error: Exception, words: Sequence[str]) -> int:
     logging.getLogger(__name__).debug("a defect", exc_info=error)
-    tell(
-        f"{PROGRAM}: this is a defect of xentpm: {type(error).__name__}: {error}\n"
-        f"hint: Report it with this text. {_DEBUG}=1 before the command shows where it happened."
-    )
-    return _ERROR
+    message = f"this is a defect of xentpm: {type(error).__name__}: {error}"
+    hint = f"Report it with this text. {_DEBUG}=1 before the command shows where it happened."
+    return fail(words, "XENTPM_INTERNAL", message, hint)

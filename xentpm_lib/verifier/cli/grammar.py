@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,17 @@ from xentpm_lib.verifier.cli.output import tell
 if TYPE_CHECKING:
     from xentpm_lib.verifier.cli.output import Output
 
-__all__ = ["PROGRAM", "Commands", "Parser", "Run", "add_command", "add_group", "common_options", "formatter"]
+__all__ = [
+    "PROGRAM",
+    "Commands",
+    "Parser",
+    "Run",
+    "WrongUsage",
+    "add_command",
+    "add_group",
+    "common_options",
+    "formatter",
+]
 
 PROGRAM = "xentpm-attest"
 _WIDTH = 79
@@ -26,13 +35,23 @@ formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=_HEL
 Run = Callable[[argparse.Namespace, "Output"], int]
 
 
+class WrongUsage(SystemExit):
+    """A command line that is none ends the program with 2. People were told."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(_USAGE_ERROR)
+        self.message = message
+        self.hint = hint
+
+
 class Parser(argparse.ArgumentParser):
     """Usage errors in the same two lines as all others; a wrong word names the nearest right one."""
 
     def error(self, message: str) -> NoReturn:
-        """Tell what is wrong and end with 2."""
-        tell(f"{PROGRAM}: {message}\nhint: {self.prog} --help has an example.")
-        sys.exit(_USAGE_ERROR)
+        """Tell what is wrong. Raises: WrongUsage."""
+        hint = f"{self.prog} --help has an example."
+        tell(f"{PROGRAM}: {message}\nhint: {hint}")
+        raise WrongUsage(message, hint)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

@@ -75,20 +75,20 @@ def test_no_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (UsageError("what", "do"), "xentpm-attest: what\nhint: do\n"),
-        (PolicyError("what"), "xentpm-attest: what\n"),
+        (UsageError("what", "do"), "xentpm-attest: what (XENTPM_BAD_ARGUMENT)\nhint: do\n"),
+        (PolicyError("what"), "xentpm-attest: what (XENTPM_POLICY)\n"),
         (
             CollectionError("HOST_OFFLINE", "off"),
-            "xentpm-attest: off\nhint: Look at the host's power and network.\n",
+            "xentpm-attest: off (XENTPM_COLLECTION)\nhint: Look at the host's power and network.\n",
         ),
         (
             FileNotFoundError(2, "No such file", "/x"),
-            "xentpm-attest: /x: No such file\nhint: Look at the path",
+            "xentpm-attest: /x: No such file (XENTPM_IO)\nhint: Look at the path",
         ),
         (BrokenPipeError(), ""),
         (
             ZeroDivisionError("oops"),
-            "xentpm-attest: this is a defect of xentpm: ZeroDivisionError: oops\nhint: Rep",
+            "xentpm-attest: this is a defect of xentpm: ZeroDivisionError: oops (XENTPM_INTERNAL)\nhint",
         ),
     ],
 )
@@ -103,6 +103,41 @@ def test_errors_are_told_in_words(
     assert command_line.run(["hosts"]) == 1
     err = capsys.readouterr().err
     assert err.startswith(said) and "Traceback" not in err
+
+
+def test_errors_have_codes_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = str(tmp_path / "none")
+    assert command_line.run(["hosts", "--json", "--home", home]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 1 and said.err.startswith("xentpm-attest: there is no station in ")
+    assert json.loads(said.out) == {
+        "error": {
+            "code": "XENTPM_BAD_ARGUMENT",
+            "message": f"there is no station in {home}",
+            "hint": "Make one: xentpm-attest init",
+        }
+    }
+    assert command_line.run(["hosts", "--home", home]) == 1
+    assert capsys.readouterr().out == ""
+    assert command_line.run(["policy", "check", str(tmp_path / "x.toml"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "XENTPM_IO"
+
+
+@pytest.mark.parametrize("words", [["hosts", "--wrong"], ["show"], ["nothing"], ["hosts", "--state", "x"]])
+def test_wrong_usage_has_a_code_for_programs(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(["--json", *words])
+    assert ended.value.code == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "XENTPM_BAD_ARGUMENT" and error["message"] and "--help" in error["hint"]
+
+
+def test_an_error_that_stdout_does_not_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert command_line.run(["hosts", "--json", "--home", str(tmp_path)]) == 1
+    assert "there is no station" in capsys.readouterr().err
 
 
 def test_a_broken_pipe_is_not_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
