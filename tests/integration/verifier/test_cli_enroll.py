@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.attest_cli import AttestCli
 from support.pool import SimPool
+from xentpm_lib.verifier.ledger_bodies import pool_changed
+from xentpm_lib.verifier.records import TlsTrust
+from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.xapi.tls import fetch_certificate
 
 
@@ -179,6 +183,31 @@ def test_another_log_in_and_other_certificates(station: AttestCli, sim_pool: Sim
     assert station.run("pool", "pin", sim_pool.url, "--pin", "11" * 32).status == 1
     station.good("pool", "pin", sim_pool.url, "--pin", pin)
     assert station.json("pool", "list")[0]["recognised_by"] == "2 pinned certificates"
+
+
+def test_a_pool_with_another_master_is_mended(station: AttestCli, sim_pool: SimPool) -> None:
+    old, new = sim_pool.hosts
+    station.good("enroll", sim_pool.url, *station.trust())
+    with Station.open(station.home) as opened:  # as if the new master had got a new certificate as well
+        (pool,) = opened.registry.pools()
+        only = replace(pool, addresses=(old.url,), tls=TlsTrust(pins=(fetch_certificate(old.url).pin,)))
+        opened.store.append(*pool_changed(only), who="before")
+    shown = fetch_certificate(new.url)
+    sim_pool.promote(new.name)
+    try:
+        assert {one["state"] for one in station.json("attest", status=3)} == {"unreachable"}
+        unasked = station.run("pool", "pin", pool.name)
+        assert unasked.status == 1 and f"--pin {shown.pin}" in unasked.err
+        wrong = station.run("pool", "pin", pool.name, "--pin", fetch_certificate(old.url).pin)
+        assert wrong.status == 1 and "xentpm-attest pool pin" not in wrong.err
+        assert f"master is {new.url}" in wrong.err and f"--pin {shown.pin}" in wrong.err
+        mended = station.typed(["pool", "pin", pool.name], {"Is it the same": "yes"})
+        assert mended.status == 0 and f"is {new.url} now" in mended.out and shown.for_people in mended.out
+        (listed,) = station.json("pool", "list")
+        assert listed["addresses"][0] == new.url and listed["recognised_by"] == "2 pinned certificates"
+        assert {one["state"] for one in station.json("attest", status=3)} == {"pending-approval"}
+    finally:
+        sim_pool.promote(old.name)
 
 
 def test_no_station(tmp_path: Path) -> None:

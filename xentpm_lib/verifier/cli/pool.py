@@ -6,11 +6,12 @@ import argparse
 
 from xentpm_lib.verifier.cli.credentials import add_login_options, chosen_login
 from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
-from xentpm_lib.verifier.cli.output import Output
+from xentpm_lib.verifier.cli.output import Output, tell
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.tls import add_trust_options, chosen_trust
 from xentpm_lib.verifier.operations import pools
 from xentpm_lib.verifier.operations.station_use import pool_named
+from xentpm_lib.verifier.records import PoolRecord, TlsTrust
 
 __all__ = ["add"]
 
@@ -30,7 +31,8 @@ def add(commands: Commands) -> None:
         _pin,
         "recognise a pool's servers by another certificate",
         "xentpm-attest pool pin pool1\nxentpm-attest pool pin pool1 --ca new-ca.pem",
-        "After a certificate was replaced on purpose. It replaces what was trusted before.",
+        "After a certificate was replaced on purpose. It replaces what was trusted before. The certificate of"
+        " the pool's present master is shown; those of the others come from it.",
     )
     pin.add_argument("pool", metavar="POOL", help="name or URL")
     add_trust_options(pin)
@@ -63,9 +65,18 @@ def _list(arguments: argparse.Namespace, out: Output) -> int:
 def _pin(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         pool = pool_named(station, arguments.pool)
-        trust = chosen_trust(arguments, pool.addresses[0], None)
-        changed = pools.pin(station, pool, trust)
+        changed = pools.pin(station, pool, _trust(arguments, pool))
     return _tell(out, changed.pool_id, f"{changed.name}: its servers are recognised by what was given now.")
+
+
+def _trust(arguments: argparse.Namespace, pool: PoolRecord) -> TlsTrust:
+    """What was given, else the certificate of the present master, once it is confirmed."""
+    if arguments.ca or arguments.pin:
+        return chosen_trust(arguments, pool.addresses[0], None)
+    master = pools.present_master(pool)
+    if master != pool.addresses[0]:
+        tell(f"The master of {pool.name or pool.pool_id} is {master} now.")
+    return chosen_trust(arguments, master, None)
 
 
 def _password(arguments: argparse.Namespace, out: Output) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "listing",
     "master_of",
     "pin",
+    "present_master",
     "set_login",
 ]
 
@@ -79,6 +80,24 @@ def first_contact(url: str) -> Contact:
 def master_of(url: str, tls: TlsTrust) -> str:
     """The URL of the pool's master; no password is sent. Raises: UsageError, CollectionError."""
     return find_master(url, tls)
+
+
+def present_master(pool: PoolRecord) -> str:
+    """The URL of whom the pool's servers call their master now.
+
+    Neither are they recognised nor is a password sent: it is where to look, not whom to believe.
+
+    Raises:
+        CollectionError: nobody answers.
+    """
+    failure: CollectionError | None = None
+    for url in pool.addresses:
+        try:
+            return master_of(url, TlsTrust(pins=(first_contact(url).pin,)))
+        except CollectionError as error:
+            failure = failure or error
+    assert failure is not None, "a pool has an address"
+    raise failure
 
 
 def listing(station: Station) -> list[ListedPool]:
@@ -147,13 +166,18 @@ def pin(station: Station, pool: PoolRecord, tls: TlsTrust) -> PoolRecord:
 
 
 def _discovered(pool: PoolRecord, tls: TlsTrust, login: StoredCredentials) -> PoolRecord:
+    """The pool by its present master, who may be new in it, else by any address that is known."""
+    master = present_master(pool)
     failure: CollectionError | None = None
-    for url in pool.addresses:
+    for url in dict.fromkeys((master, *pool.addresses)):
         try:
             return discover(url, tls, lambda: credentials_of(login)).pool
         except CollectionError as error:
             failure = failure or error
     assert failure is not None, "a pool has an address"
+    if failure.finding == "TLS_CERTIFICATE":
+        shown = first_contact(master).pin
+        failure.hint = f"The pool's master is {master}. If its certificate is this one: --pin {shown}."
     raise failure
 
 
