@@ -24,7 +24,7 @@ from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.encoding import decode_hex
 from xentpm_lib.verifier.errors import StoreError
 
-__all__ = ["KEY_SIZE", "StationKeys"]
+__all__ = ["KEY_SIZE", "RESTORE_KEYS", "StationKeys"]
 
 KEY_SIZE = 32  # bytes, of the master key and of each derived one
 
@@ -34,6 +34,8 @@ _MAX_FILE_SIZE = 4096  # bytes
 _CODE = "XENTPM_KEYS"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _BACKUP = "Restore the directory from the backup."
+RESTORE_KEYS = "Restore the keys directory from a backup. Without one: begin in a new directory, enrol again."
+"""What to do where the keys of a station are gone. New ones open nothing that was written with the old."""
 
 
 class StationKeys:
@@ -63,6 +65,11 @@ class StationKeys:
             return cls(path, _parse_master(_read(path, _MASTER)))
         except OSError as error:
             raise _unusable(path, error) from error
+
+    @staticmethod
+    def exist(directory: str | os.PathLike[str]) -> bool:
+        """Whether the directory has the secret that all keys are derived from."""
+        return os.path.lexists(os.path.join(directory, _MASTER))
 
     @property
     def directory(self) -> str:
@@ -205,5 +212,4 @@ def _write(path: str, data: bytes) -> None:
 
 def _unusable(directory: str, error: OSError) -> StoreError:
     message = "the station's keys in {} cannot be used: {}".format(directory, error.strerror or error)
-    hint = "Make a station: xentpm-attest init." if isinstance(error, FileNotFoundError) else ""
-    return StoreError(message, hint, _CODE)
+    return StoreError(message, RESTORE_KEYS if isinstance(error, FileNotFoundError) else "", _CODE)

@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 from xentpm_lib.errors import UsageError
-from xentpm_lib.verifier.keys import StationKeys
+from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.keys import RESTORE_KEYS, StationKeys
 from xentpm_lib.verifier.notify.config import ChannelConfig
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.station_config import DEFAULT_TEXT, StationConfig, load_config
+from xentpm_lib.verifier.store.presence import has_store
 from xentpm_lib.verifier.store.store import Store
 
 __all__ = ["HOME_VARIABLE", "Station", "default_home"]
@@ -71,7 +73,8 @@ class Station:
 
         Raises:
             UsageError: the directory cannot be used, or the configuration has mistakes.
-            StoreError: keys or store cannot be made or used.
+            StoreError: keys or store cannot be made or used; ``XENTPM_KEYS``: there is a store, but its keys
+                are missing. New ones would not open it.
         """
         place = (home or default_home()).absolute()
         try:
@@ -80,7 +83,7 @@ class Station:
             _write_new(place / _CONFIG, config)
         except OSError as error:
             raise UsageError(f"cannot make {place}: {error.strerror}") from error
-        load_config(place / _CONFIG)
+        _check_no_lost_keys(place, load_config(place / _CONFIG))
         StationKeys.open(place / _KEYS, create=True)
         return cls.open(place, clock)
 
@@ -146,6 +149,15 @@ def _check_directory(path: Path) -> None:
         raise UsageError(f"{path} has mode {mode:04o}: others can write to it", f"chmod 700 {path}")
     if found.st_uid not in (os.geteuid(), 0):
         raise UsageError(f"{path} belongs to another user", "Run xentpm-attest as that user.")
+
+
+def _check_no_lost_keys(place: Path, config: StationConfig) -> None:
+    """Raises: StoreError. Who makes the station at the same moment makes its keys before its store."""
+    keys = place / _KEYS
+    if StationKeys.exist(keys) or not has_store(config.store.address(place)) or StationKeys.exist(keys):
+        return
+    message = f"the station in {place} has a store, but its keys in {keys} are missing; none were made"
+    raise StoreError(message, RESTORE_KEYS, "XENTPM_KEYS")
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -42,3 +42,9 @@ def test_from_init_to_attest(server: PostgresServer, sim_pool: SimPool, tmp_path
     finally:
         server.start()
     assert station.run("attest").status == 0
+
+    (station.home / "keys").rename(tmp_path / "backup")
+    ended = station.run("init")
+    assert ended.status == 1 and "XENTPM_KEYS" in ended.err and not (station.home / "keys").exists()
+    (tmp_path / "backup").rename(station.home / "keys")
+    assert station.run("init").status == 0

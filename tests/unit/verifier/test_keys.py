@@ -82,7 +82,7 @@ def test_nothing_is_made_unless_asked(tmp_path):
     with pytest.raises(StoreError, match="cannot be used") as caught:
         StationKeys.open(tmp_path / "k")
     assert caught.value.code == "XENTPM_KEYS"
-    assert "init" in caught.value.hint
+    assert "Restore the keys directory" in caught.value.hint
     assert not (tmp_path / "k").exists()
 
 

@@ -55,6 +55,27 @@ class TestDirectory:
             Station.open(tmp_path)
         assert "xentpm-attest init" in failure.value.hint
 
+    def test_lost_keys_are_to_be_restored_and_not_made_anew(self, tmp_path):
+        home = tmp_path / "s"
+        Station.init(home).close()
+        (home / "keys").rename(tmp_path / "backup")
+        for begin in (Station.open, Station.init, Station.open):
+            with pytest.raises(StoreError) as failure:
+                begin(home)
+            assert failure.value.code == "XENTPM_KEYS"
+            assert failure.value.hint.startswith("Restore the keys directory from a backup.")
+            assert not (home / "keys").exists()
+        (tmp_path / "backup").rename(home / "keys")
+        Station.open(home).close()
+
+    def test_keys_without_a_store_are_made_anew(self, tmp_path):
+        home = tmp_path / "s"
+        Station.init(home).close()
+        (home / "keys").rename(tmp_path / "backup")
+        for path in home.glob("store.sqlite*"):
+            path.unlink()
+        Station.init(home).close()
+
     def test_a_directory_that_others_can_write_to_is_refused(self, tmp_path):
         Station.init(tmp_path / "s").close()
         (tmp_path / "s").chmod(0o777)
