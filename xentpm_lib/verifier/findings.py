@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["FINDING_KINDS", "Category", "Finding", "FindingKind", "Severity", "finding"]
+__all__ = ["FINDING_KINDS", "LASTING", "Category", "Finding", "FindingKind", "Severity", "finding"]
 
 
 class Severity(str, Enum):
@@ -356,3 +356,6 @@ FINDING_KINDS: dict[str, FindingKind] = {
         "Report it with the log; the host is not trusted meanwhile.",
     ),
 }
+
+LASTING = frozenset({"AK_CHANGED", "CLOCK_WENT_BACK", "EK_CHANGED", "RECORD_ALTERED", "UUID_CHANGED"})
+"""Codes that stay with a host until it is enrolled anew: it was another one once, whatever it shows today."""

@@ -27,12 +27,17 @@ _FUNCTION = "tpm_get_quote"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A host with all that it is judged by. previous: the clock of its last quote that held."""
+    """A host with all that it is judged by.
+
+    previous: the clock of its last quote that held. doubts: what was found of it before and lasts until it is
+    enrolled anew (``findings.LASTING``).
+    """
 
     host: HostRecord
     policy: Policy
     references: Sequence[ReferenceValues]
     previous: TpmClock | None
+    doubts: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ def attest_host(
     3. The challenge is redeemed: once, and in time.
     4. The answer is appraised.
     5. After a start of the host, at the first time and when a key is in doubt, its identity is read again.
+
+    What was found before and lasts until the host is enrolled anew is found again.
     """
     try:
         return _attest(client, subject, book, clock)
@@ -109,6 +116,7 @@ def _attest(
     more = _identity(client, subject, result)
     if more:
         result = replace(result, findings=result.findings + more)
+    result = _still_in_doubt(subject, result)
     evidence = None if appraisal.evidence is None else QuoteEvidence.from_json(text)
     return Attempted(result, evidence, appraisal.evidence)
 
@@ -132,10 +140,16 @@ def _identity(client: PoolClient, subject: Subject, result: AttestationResult) -
     return tuple(one for one in found if one.code not in known)
 
 
+def _still_in_doubt(subject: Subject, result: AttestationResult) -> AttestationResult:
+    known = {one.code for one in result.findings}
+    more = tuple(one for one in subject.doubts if one.code not in known)
+    return replace(result, findings=result.findings + more) if more else result
+
+
 def _restarted(before: TpmClock | None, now: TpmClock | None) -> bool:
     """Whether the TPM was reset since the last quote that held. A quote that does not hold tells nothing."""
     return now is not None and (before is None or before.reset_count != now.reset_count)
 
 
 def _unappraised(subject: Subject, found: Finding, now: float) -> AttestationResult:
-    return unappraised(subject.host, subject.policy, now, found)
+    return _still_in_doubt(subject, unappraised(subject.host, subject.policy, now, found))

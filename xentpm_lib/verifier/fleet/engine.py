@@ -16,6 +16,7 @@ from xentpm_lib.verifier.fleet.attestation import (
     defect_result,
 )
 from xentpm_lib.verifier.fleet.clients import Clients
+from xentpm_lib.verifier.fleet.kept_logs import KeptLogs
 from xentpm_lib.verifier.fleet.recorder import Recorder, Recording
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.schedule import Job, Outcome, Schedule
@@ -53,6 +54,7 @@ class Engine:
         self._clock = clock
         self._monotonic = monotonic
         self._book = ChallengeBook(clock)
+        self._logs = KeptLogs()
         self._ending = False
         self._workers: Workers[Job] = Workers(self._work)
 
@@ -134,7 +136,10 @@ class Engine:
             if subject is None:
                 return
             attempted = collection_result(subject, attempted.failure, self._clock())
-        self._recorder.put(Recording(attempted.result, outline, attempted.evidence))
+        evidence = attempted.evidence
+        if evidence is not None and attempted.verified is not None:
+            evidence = self._logs.evidence(host_id, evidence, attempted.verified)
+        self._recorder.put(Recording(attempted.result, outline, evidence))
 
 
 def _outcome(failure: CollectionError | None) -> Outcome:

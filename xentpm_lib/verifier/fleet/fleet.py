@@ -91,6 +91,7 @@ class Fleet:
         for host_id, stored in latest.items():
             if stored.altered:
                 _LOG.critical("the stored result of host %s was altered: xentpm-attest store check", host_id)
+                self.states.restore_altered(stored.result)
             else:
                 self.states.restore(stored.result, stored.clock)
         return {host_id: stored.result.appraised_at for host_id, stored in latest.items()}

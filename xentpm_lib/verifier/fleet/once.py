@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.fleet import Fleet
 from xentpm_lib.verifier.fleet.states import Transition
 from xentpm_lib.verifier.records import HostRecord
@@ -86,4 +87,8 @@ def _drive(fleet: Fleet, turn: _Turn, stop: threading.Event) -> None:
         wait_s = fleet.engine.tick()
         if fleet.recorder.failure is not None:
             raise fleet.recorder.failure
+        if fleet.recorder.lost:
+            lost = ", ".join(sorted(fleet.recorder.lost))
+            hint = "Look for what is wrong with the store: xentpm-attest store check."
+            raise StoreError(f"no result can be stored of host {lost}", hint)
         turn.done.wait(min(max(wait_s, _LEAST_WAIT_S), _LOOK_S))

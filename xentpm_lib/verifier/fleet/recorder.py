@@ -13,7 +13,7 @@ from typing import Literal
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.states import States, Transition
+from xentpm_lib.verifier.fleet.states import States, Transition, lasting
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, state_changed
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
@@ -68,6 +68,7 @@ class Recorder:
 
     outline: of a host, None when it is not watched any more; asked for hosts whose lease has ended.
     stored: called in the recorder's thread with each result that is stored, and the change that it made.
+    lost: hosts of which not even that a result cannot be stored could be stored. failure: what ended it.
     tell_restored: whether the end of a lease is told that is older than this process; not before every host
     had its turn after a start.
     """
@@ -93,6 +94,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.tell_restored = False
         self.failure: Exception | None = None
+        self.lost: set[str] = set()
 
     def start(self) -> None:
         """Begin to store."""
@@ -170,9 +172,11 @@ class Recorder:
     def _store_instead(self, refused: Recording) -> None:
         """Store that a result cannot be stored: the host is not trusted on the strength of an older one."""
         found = finding("INTERNAL_ERROR", detail="the result of this attestation cannot be stored")
-        result = replace(refused.result, findings=(found,), references=(), clock=None, evidence_digest="")
+        findings = (found, *lasting(refused.result))
+        result = replace(refused.result, findings=findings, references=(), clock=None, evidence_digest="")
         if not self._commit(self._prepared([Recording(result, refused.outline)])):
             _LOG.critical("host %s has no result: none can be stored", result.host_id)
+            self.lost.add(result.host_id)
 
     def _prepared(self, recordings: Sequence[Recording]) -> list[_Prepared]:
         transitions = self._states.transitions(one.result for one in recordings)

@@ -67,7 +67,8 @@ class Roster:
         if host is None or policy is None:
             return None
         references = self.registry.references_for(host)
-        return Subject(host, policy, references, self._states.previous_clock(host_id))
+        states = self._states
+        return Subject(host, policy, references, states.previous_clock(host_id), states.doubts(host_id))
 
     def outline(self, host_id: str) -> Outline | None:
         """What is told of the host beside its result; None when it is not enrolled."""

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from xentpm_lib.verifier.findings import LASTING, Finding
 from xentpm_lib.verifier.records import HostRecord
 from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
 
-__all__ = ["States", "Transition", "state_at"]
+__all__ = ["States", "Transition", "lasting", "state_at"]
 
 
 def state_at(host: HostRecord | None, result: AttestationResult | None, now: float) -> State:
@@ -18,9 +19,12 @@ def state_at(host: HostRecord | None, result: AttestationResult | None, now: flo
 
     A result from before the host was enrolled, perhaps anew, is not about this record of it. Nor does one
     hold that is from the future: then the clock of this station was set back, and no lease can be measured.
+    A stored result that was altered says so at any time, for its own times are nothing to go by.
     """
     if host is None:
         return State.NOT_ENROLLED
+    if result is not None and any(one.code == "RECORD_ALTERED" for one in result.findings):
+        return result.state
     if result is None or not host.enrolled_at <= result.appraised_at <= now < result.expires_at:
         return State.STALE
     return result.state
@@ -40,6 +44,7 @@ class Transition:
 class _Standing:
     """told: what everybody was told last, and since when. clock: of the last quote that held.
 
+    doubts: the findings that last until the host is enrolled anew.
     restored: its lease is from before this process was started.
     """
 
@@ -48,6 +53,7 @@ class _Standing:
     since: float = 0.0
     expires_at: float = 0.0
     clock: TpmClock | None = None
+    doubts: tuple[Finding, ...] = ()
     restored: bool = True
 
     def tell(self, state: State, at: float) -> None:
@@ -87,6 +93,14 @@ class States:
             standing = self._standings.get(result.host_id)
             if standing is not None and standing.enrolled_at <= result.appraised_at:
                 standing.expires_at, standing.clock = result.expires_at, clock
+                standing.doubts = lasting(result)
+
+    def restore_altered(self, result: AttestationResult) -> None:
+        """Go on from a stored result that was altered since the host was enrolled: that is all we know."""
+        with self._lock:
+            standing = self._standings.get(result.host_id)
+            if standing is not None:
+                standing.doubts = lasting(result)
 
     def told(self, host_id: str, state: State, at: float) -> None:
         """Somebody told a change: another process, or this one before it was started anew.
@@ -102,6 +116,11 @@ class States:
         """The clock of the host's last quote that held; None when there was none since its enrolment."""
         standing = self._standings.get(host_id)
         return None if standing is None else standing.clock
+
+    def doubts(self, host_id: str) -> tuple[Finding, ...]:
+        """What was found of the host since its enrolment and lasts until it is enrolled anew."""
+        standing = self._standings.get(host_id)
+        return () if standing is None else standing.doubts
 
     def current(self, host_id: str) -> State | None:
         """What was told last; None before anything was."""
@@ -141,6 +160,7 @@ class States:
                     standing.tell(result.state, result.appraised_at)
                     standing.expires_at = result.expires_at
                     standing.clock = result.clock or standing.clock
+                    standing.doubts = lasting(result)
                     standing.restored = False
 
     def lapsed(self, now: float, restored: bool = True) -> list[Transition]:
@@ -156,3 +176,11 @@ class States:
                 and standing.told not in (State.STALE, None)
                 and (restored or not standing.restored)
             ]
+
+
+def lasting(result: AttestationResult) -> tuple[Finding, ...]:
+    """What of a result's findings lasts until the host is enrolled anew.
+
+    A result carries those of the results before it, so the newest has all of them.
+    """
+    return tuple(one for one in result.findings if one.failed and one.code in LASTING)

@@ -25,8 +25,11 @@ from xentpm_lib.verifier.store.result_rows import (
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.tables import current, results
 
-__all__ = ["Results"]
+__all__ = ["ENROLLED_SINCE", "Results"]
 
+ENROLLED_SINCE = -1
+"""In the place of a result's number: the host was enrolled, perhaps anew, since the ledger spoke of one."""
+_LAST_ID = 2**53  # never reached, even at a million a second
 _CHUNK = 500  # rows asked for by name at a time
 _POINTERS = ("host_id", "result_id", "clock_id", "trusted_id")
 # The states that a host gets without a result.
@@ -45,6 +48,13 @@ class Results:
     def add(self, connection: Connection, batch: Sequence[Recorded]) -> list[int]:
         """Store results and evidence; their numbers."""
         first = (connection.execute(select(func.max(results.c.id))).scalar() or 0) + 1
+        if not 0 < first < _LAST_ID:
+            message = "there is a result with the number {}, which the verifier did not give".format(
+                first - 1
+            )
+            raise StoreError(
+                message, "Find out who has access to the store: xentpm-attest store check.", ALTERED
+            )
         contents: dict[bytes, bytes] = {}
         rows = [self._row(number, one, contents) for number, one in enumerate(batch, first)]
         self._blobs.put(connection, contents)
@@ -67,7 +77,8 @@ class Results:
             for host, pointer in pointers.items()
         }
         found.update((host, _missing(host, 0)) for host in set(last_shown) - set(found))
-        return found
+        anew = {host for host, number in last_shown.items() if number == ENROLLED_SINCE}
+        return {host: one for host, one in found.items() if host not in anew or not one.altered}
 
     def history(
         self, connection: Connection, host_id: str, limit: int, before: int | None

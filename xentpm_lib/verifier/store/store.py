@@ -38,7 +38,7 @@ from xentpm_lib.verifier.store.model import (
     StoredResult,
 )
 from xentpm_lib.verifier.store.outbox import Outbox
-from xentpm_lib.verifier.store.results import Results
+from xentpm_lib.verifier.store.results import ENROLLED_SINCE, Results
 from xentpm_lib.verifier.store.retention import prune
 from xentpm_lib.verifier.store.schema import upgrade
 from xentpm_lib.verifier.store.seal import Seals
@@ -179,7 +179,7 @@ class Store:
     def latest(self, host_id: str | None = None) -> dict[str, StoredResult]:
         """Host to newest result, of every host that ever had one, or of one host if it had.
 
-        One that was altered or taken away is there, as untrusted.
+        One that was altered or taken away is there, as untrusted, until the host is enrolled anew.
         """
         with self._database.read() as connection:
             shown = self._last_shown(connection, host_id)
@@ -340,8 +340,8 @@ class Store:
             _LOG.error("the end of the ledger cannot be noted: %s", error)
 
     def _last_shown(self, connection: Connection, host_id: str | None) -> dict[str, int]:
-        """Host to the newest result that the ledger speaks of."""
-        kinds = ("state_changed", "host_removed")
+        """Host to the newest result that the ledger speaks of; ENROLLED_SINCE when it was enrolled later."""
+        kinds = ("state_changed", "host_enrolled", "host_removed")
         query = select(func.max(ledger.c.seq).label("seq")).where(ledger.c.kind.in_(kinds))
         if host_id is not None:
             query = query.where(ledger.c.subject == host_id)
@@ -349,7 +349,9 @@ class Store:
         rows = connection.execute(select(ledger).where(ledger.c.seq == newest.c.seq)).all()
         found = {}
         for entry in map(self._ledger.verified, rows):
-            if entry.kind == "state_changed":
+            if entry.kind == "host_enrolled":
+                found[entry.subject] = ENROLLED_SINCE
+            elif entry.kind == "state_changed":
                 number = read_state_change(entry.subject, entry.body).result_id
                 if number is not None:
                     found[entry.subject] = number

@@ -9,6 +9,7 @@ from support.evidence_maker import SoftwareAttester, make_policy
 from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.verifier.challenge import ChallengeBook
 from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.fleet.attestation import Subject, attest_host
 from xentpm_lib.verifier.policy.model import Replay
 from xentpm_lib.verifier.result import State, TpmClock
@@ -154,3 +155,25 @@ def test_a_defect_of_this_program_never_leaves_a_host_trusted(error, caplog):
     assert _codes(attempted) == ["INTERNAL_ERROR"]
     assert attempted.result.state is State.UNTRUSTED_EVIDENCE
     assert type(error).__name__ in caplog.text
+
+
+def test_a_host_that_was_another_one_once_stays_untrusted():
+    host = SoftwareAttester()
+    subject = Subject(
+        host.record(), make_policy(), [host.reference()], _before(host), (finding("UUID_CHANGED"),)
+    )
+    attempted = attest_host(Pool(host), subject, ChallengeBook(lambda: NOW), lambda: NOW)
+    assert _codes(attempted) == ["UUID_CHANGED"]
+    assert attempted.result.state is State.UNTRUSTED_KEY
+    assert attempted.verified is not None  # to be looked at, not to be trusted
+
+
+def test_what_lasts_is_in_results_without_evidence_too():
+    host = SoftwareAttester()
+    pool = Pool(host)
+    pool.fails["tpm_get_quote"] = CollectionError("HOST_OFFLINE", "off")
+    doubts = (finding("CLOCK_WENT_BACK"),)
+    subject = Subject(host.record(), make_policy(), [host.reference()], None, doubts)
+    attempted = attest_host(pool, subject, ChallengeBook(lambda: NOW), lambda: NOW)
+    assert set(_codes(attempted)) == {"HOST_OFFLINE", "CLOCK_WENT_BACK"}
+    assert attempted.failure is not None

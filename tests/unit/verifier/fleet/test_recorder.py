@@ -182,6 +182,7 @@ def test_where_not_even_that_can_be_stored_the_others_are(bench, caplog):
         bench.put(0)
         bench.until(lambda: len(bench.said) == 1)
         bench.until(lambda: "has no result" in caplog.text)
+        assert len(bench.recorder.lost) == 1
 
 
 def test_an_altered_ledger_ends_it(bench):

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from support.evidence_maker import SoftwareAttester, make_policy
-from xentpm_lib.verifier.findings import finding
+from xentpm_lib.verifier.findings import LASTING, finding
 from xentpm_lib.verifier.fleet.states import States, Transition, state_at
 from xentpm_lib.verifier.result import AttestationResult, ReferenceUsed, State, TpmClock
 
@@ -167,3 +169,25 @@ def test_counts():
     states = _states(HOST, other)
     _store(states, _result())
     assert states.counts() == {State.TRUSTED: 1, None: 1}
+
+
+@pytest.mark.parametrize("code", sorted(LASTING))
+def test_what_lasts_is_kept_until_the_host_is_enrolled_anew(code):
+    states = _states()
+    _store(states, _result(code, "PCR_CHANGED"))
+    assert [one.code for one in states.doubts(HOST.host_id)] == [code]
+    states.enrol(HOST)
+    assert states.doubts(HOST.host_id)
+    again = _states()
+    again.restore(_result(code), None)
+    assert [one.code for one in again.doubts(HOST.host_id)] == [code]
+    again.enrol(replace(HOST, enrolled_at=300.0))
+    assert again.doubts(HOST.host_id) == ()
+
+
+def test_an_altered_result_is_untrusted_whatever_its_times_say():
+    altered = replace(_result("RECORD_ALTERED"), appraised_at=0.0, expires_at=0.0)
+    assert state_at(HOST, altered, 300) is State.UNTRUSTED_KEY
+    states = _states()
+    states.restore_altered(altered)
+    assert [one.code for one in states.doubts(HOST.host_id)] == ["RECORD_ALTERED"]

@@ -14,7 +14,7 @@ from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, Station, make_evidence, make_notification, make_result
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
-from xentpm_lib.verifier.ledger_bodies import StateChange, host_group, note, state_changed
+from xentpm_lib.verifier.ledger_bodies import StateChange, host_enrolled, host_group, note, state_changed
 from xentpm_lib.verifier.result import State, Verdict
 from xentpm_lib.verifier.secret import Secret, SecretRef
 from xentpm_lib.verifier.store import ALTERED, Recorded, StoredCredentials
@@ -241,6 +241,23 @@ class TestResults:
         assert all(one.altered for one in found.values())
         store.record([Recorded(make_result(HOST)), Recorded(make_result(OTHER))])
         assert not any(one.altered for one in store.latest().values())
+
+    def test_what_was_altered_before_the_host_was_enrolled_anew_does_not_count(self, station, store):
+        host = SoftwareAttester(host_id=HOST).record()
+        store.append(*host_enrolled(host), who="jo")
+        change(station, current, current.c.result_id, ("host_id", HOST))
+        assert HOST not in store.latest() and store.latest(HOST) == {}
+        entry = state_changed(StateChange(HOST, None, State.TRUSTED, NOW))
+        store.record([Recorded(make_result(HOST), entries=(entry,))])
+        assert not store.latest()[HOST].altered
+        change(station, current, current.c.result_id, ("host_id", HOST))
+        self.assert_host_is_altered(store)
+
+    def test_a_number_that_leaves_no_room(self, station, store):
+        station.by_hand(("UPDATE results SET id = ? WHERE id = 2", 2**63 - 1))
+        with pytest.raises(StoreError, match="9223372036854775807") as caught:
+            store.record([Recorded(make_result(HOST))])
+        assert caught.value.code == "XENTPM_STORE_ALTERED"
 
     def test_a_decompression_bomb_in_a_blob(self, station, store):
         bomb = zlib.compress(bytes(64 * 1024 * 1024))
