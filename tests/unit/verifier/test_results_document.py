@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from xentpm_lib.verifier.findings import FINDING_KINDS, finding
+from xentpm_lib.verifier.findings import FINDING_KINDS, LASTING, finding
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, State, TpmClock
 from xentpm_lib.verifier.result_json import result_from_json
 from xentpm_lib.verifier.result_text import result_to_text
@@ -30,6 +30,11 @@ def test_every_finding_is_in_the_table():
         for code, kind in FINDING_KINDS.items()
     ]
     assert rows == expected
+
+
+def test_the_findings_that_last_are_named():
+    (sentence,) = re.findall(r"^((?:`[A-Z_]+`(?:, | and ))+`[A-Z_]+`) last:", TEXT, re.MULTILINE)
+    assert re.findall("[A-Z_]+", sentence) == sorted(LASTING)
 
 
 def test_every_state_is_in_the_table():
