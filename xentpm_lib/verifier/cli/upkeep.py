@@ -53,7 +53,8 @@ def _add_store(commands: Commands) -> None:
         _check,
         "tell whether a record was changed behind the verifier's back",
         "xentpm-attest store check",
-        "Exit status 1 if one was.",
+        "Also whether one is missing that something rests on: a result that changed a state, a host's newest."
+        " Exit status 1 if so.",
     )
     add_command(
         store,

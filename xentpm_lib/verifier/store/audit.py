@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from xentpm_lib.errors import FormatError, XenTpmError
 from xentpm_lib.verifier.errors import StoreError
@@ -15,6 +16,7 @@ from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.store.blobs import unpack
 from xentpm_lib.verifier.store.credentials import CredentialRows
 from xentpm_lib.verifier.store.model import Entry, Problem, StoredResult
+from xentpm_lib.verifier.store.named_results import named_results
 from xentpm_lib.verifier.store.outbox import Outbox
 from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.tables import blobs, current, outbox, results
@@ -28,10 +30,16 @@ _CHUNK = 1000  # rows read at a time
 def check_rows(
     connection: Connection, kept: Results, notifications: Outbox, credentials: CredentialRows
 ) -> Iterator[Problem]:
-    """Every row outside of the ledger that is not what the verifier wrote."""
+    """Every row outside of the ledger that is not what the verifier wrote, or that is missed.
+
+    A result is missed when the ledger or ``current`` names it; one that nothing rests on is not, nor is a
+    notification.
+    """
     for row in _rows(connection, current, "host_id"):
         if not kept.pointer_holds(row):
             yield Problem("current", _shown(row["host_id"]), "the row was altered")
+    yield from _wrong_pointers(connection)
+    yield from _lost_results(connection)
     for row in _rows(connection, results, "id"):
         stored = kept.read(connection, [row])[0]
         if stored.altered:
@@ -43,6 +51,36 @@ def check_rows(
             yield Problem("outbox", _shown(row["sequence"]), "the row was altered")
     for pool_id in credentials.pools(connection):
         yield from _problem("credentials", _shown(pool_id), partial(credentials.get, connection, pool_id))
+
+
+def _wrong_pointers(connection: Connection) -> Iterator[Problem]:
+    """Hosts that have results, but whose newest one is not what ``current`` says."""
+    newest = func.max(results.c.id)
+    query = (
+        select(results.c.host_id, newest, current.c.result_id)
+        .join_from(results, current, current.c.host_id == results.c.host_id, isouter=True)
+        .group_by(results.c.host_id, current.c.result_id)
+        .order_by(results.c.host_id)
+    )
+    for host_id, number, told in connection.execute(query):
+        if told is None:
+            yield Problem("current", _shown(host_id), "the row is missing")
+        elif told != number:
+            detail = "the row names result {}, the newest is {}".format(_shown(told), number)
+            yield Problem("current", _shown(host_id), detail)
+
+
+def _lost_results(connection: Connection) -> Iterator[Problem]:
+    """Results that a change of state rests on, and that are not there any more."""
+    named = (one for one in named_results(connection) if one.number)
+    while part := list(islice(named, _CHUNK)):
+        numbers = {one.number for one in part}
+        query = select(results.c.id, results.c.host_id).where(results.c.id.in_(numbers))
+        found = {row.id: row.host_id for row in connection.execute(query)}
+        for one in part:
+            if found.get(one.number) != one.host_id:
+                detail = "the result that ledger entry {} names is missing".format(one.seq)
+                yield Problem("results", str(one.number), detail)
 
 
 def export_history(

@@ -1,7 +1,8 @@
 """Retention: which results, notifications and contents are deleted after a while. The ledger never is.
 
-Of a host stay, however old: its newest result, its newest trusted one, its newest one with a TPM clock, and
-every result that showed another state than the one before it.
+Of a host stay, however old: its newest result, its newest trusted one, its newest one with a TPM clock,
+every result that showed another state than the one before it, and every one that the ledger names: that one
+of them is missing is found (``audit``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, delete, func, select, union, union_all
 
 from xentpm_lib.verifier.store.database import Database
 from xentpm_lib.verifier.store.model import Pruned
+from xentpm_lib.verifier.store.named_results import NamedResults
 from xentpm_lib.verifier.store.tables import blobs, current, outbox, results
 
 __all__ = ["prune"]
@@ -26,14 +28,14 @@ def prune(database: Database, now: float, keep: Callable[[str], float], keep_not
     with database.read() as connection:
         hosts = list(connection.execute(select(current.c.host_id)).scalars())
     old: list[int] = []
-    deleted = 0
+    named, deleted = NamedResults(), 0
     for host_id in hosts:
         with database.read() as connection:
             old += _old_results(connection, host_id, now - keep(host_id))
         if len(old) >= _CHUNK:
-            deleted += _delete(database, old)
+            deleted += _delete(database, old, named)
             old = []
-    deleted += _delete(database, old)
+    deleted += _delete(database, old, named)
     return Pruned(deleted, _prune_outbox(database, now - keep_notifications), _prune_blobs(database))
 
 
@@ -46,13 +48,13 @@ def _old_results(connection: Connection, host_id: str, before: float) -> list[in
     return list(connection.execute(query.order_by(seen.c.id)).scalars())
 
 
-def _delete(database: Database, numbers: list[int]) -> int:
-    """Delete those of the results that are not their host's newest of a kind. How many."""
+def _delete(database: Database, numbers: list[int], named: NamedResults) -> int:
+    """Delete those of the results that are not named and not their host's newest of a kind. How many."""
     pointed_at = union_all(*(select(column).where(column.is_not(None)) for column in _POINTERS))
     count = 0
     for start in range(0, len(numbers), _CHUNK):
-        part = numbers[start : start + _CHUNK]
         with database.write() as connection:
+            part = set(numbers[start : start + _CHUNK]) - named.now(connection)
             query = delete(results).where(results.c.id.in_(part), results.c.id.not_in(pointed_at))
             count += int(connection.execute(query).rowcount)
     return count

@@ -185,7 +185,33 @@ class TestResults:
         change(station, current, column, ("host_id", HOST))
         found = store.latest().get(HOST)
         assert found is None or found.altered
-        assert [problem.table for problem in store.check()] == ["current"]
+        assert {problem.table for problem in store.check()} == {"current"}
+
+    def test_a_result_that_a_change_of_state_rests_on_is_missed(self, station, store):
+        changed = StateChange(HOST, State.TRUSTED, State.UNTRUSTED_MEASUREMENT, NOW)
+        bad = Recorded(make_result(HOST, "untrusted"), entries=(state_changed(changed),))
+        (number,) = store.record([bad])
+        store.record([Recorded(make_result(HOST))])
+        assert store.check() == []
+        station.by_hand(("DELETE FROM results WHERE id = ?", number))
+        (problem,) = store.check()
+        assert (problem.table, problem.row) == ("results", str(number))
+        assert problem.detail.startswith("the result that ledger entry ") and "missing" in problem.detail
+
+    def test_a_pointer_taken_away(self, station, store):
+        station.by_hand(("DELETE FROM current WHERE host_id = ?", HOST))
+        (problem,) = store.check()
+        assert (problem.table, problem.row, problem.detail) == ("current", HOST, "the row is missing")
+
+    def test_an_old_pointer_put_back(self, station, store):
+        ((old, clock, good, mac),) = station.by_hand(
+            ("SELECT result_id, clock_id, trusted_id, mac FROM current WHERE host_id = ?", HOST)
+        )
+        (number,) = store.record([Recorded(make_result(HOST, "untrusted"))])
+        query = "UPDATE current SET result_id = ?, clock_id = ?, trusted_id = ?, mac = ? WHERE host_id = ?"
+        station.by_hand((query, old, clock, good, mac, HOST))
+        (problem,) = store.check()
+        assert problem.detail == "the row names result {}, the newest is {}".format(old, number)
 
     def test_an_untrusted_result_called_trusted(self, station, store):
         store.record([Recorded(make_result(HOST, "untrusted"))])

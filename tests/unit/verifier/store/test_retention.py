@@ -7,7 +7,8 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_evidence, make_notification, make_result
-from xentpm_lib.verifier.ledger_bodies import note
+from xentpm_lib.verifier.ledger_bodies import StateChange, note, state_changed
+from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.store import Pruned, Recorded
 
 DAY = 86400.0
@@ -37,6 +38,21 @@ def test_old_results_go_changes_and_the_newest_stay(station):
     assert not any(one.altered for one in store.history("a"))
     assert store.latest()["a"].clock is not None
     assert store.prune(NOW, lambda host: 1.5 * DAY) == Pruned()
+    assert store.check() == []
+
+
+def test_what_a_change_of_state_rests_on_stays(station):
+    store = station.open()
+    record(store, "a", ["trusted"] * 3)
+    lapsed = StateChange("a", State.TRUSTED, State.STALE, NOW)
+    store.append(*state_changed(lapsed), who="the watch")  # names the newest result
+    back = StateChange("a", State.STALE, State.TRUSTED, NOW)
+    store.record([Recorded(make_result("a"), entries=(state_changed(back),))])
+    named = [entry.body["result_id"] for entry in store.entries()]
+    record(store, "a", ["trusted"] * 5, step=0)
+    store.prune(NOW + 1000 * DAY, lambda host: 0)
+    kept = {one.result_id for one in store.history("a")}
+    assert len(kept) == 4 and kept >= set(named)
     assert store.check() == []
 
 
