@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xentpm_lib.verifier.operations.upkeep import accept_restored
+from xentpm_lib.verifier.operations.upkeep import accept_restored, refused
 from xentpm_lib.verifier.station import Station, default_home
 
-__all__ = ["make_station", "open_station", "restored_station"]
+__all__ = ["make_station", "needs_restoring", "open_station", "restored_station"]
 
 
 def open_station(arguments: argparse.Namespace) -> Station:
@@ -20,6 +20,11 @@ def make_station(arguments: argparse.Namespace) -> Path:
     """Make the station if there is none; its directory. Raises: UsageError, StoreError."""
     with Station.init(_home(arguments)) as station:
         return station.home
+
+
+def needs_restoring(arguments: argparse.Namespace) -> bool:
+    """Whether other commands refuse the store because it is an older copy. Raises: UsageError, StoreError."""
+    return refused(_home(arguments) or default_home())
 
 
 def restored_station(arguments: argparse.Namespace) -> Station:

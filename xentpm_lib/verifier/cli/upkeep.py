@@ -8,7 +8,7 @@ import sys
 from xentpm_lib.verifier.cli import prompts
 from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
 from xentpm_lib.verifier.cli.output import Output
-from xentpm_lib.verifier.cli.stations import open_station, restored_station
+from xentpm_lib.verifier.cli.stations import needs_restoring, open_station, restored_station
 from xentpm_lib.verifier.operations import upkeep
 
 __all__ = ["add"]
@@ -79,19 +79,22 @@ def _add_store(commands: Commands) -> None:
 
 
 def _restored(arguments: argparse.Namespace, out: Output) -> int:
-    if not arguments.yes:
+    needed = needs_restoring(arguments)
+    if needed and not arguments.yes:
         prompts.confirm(
             "Did you put back the store from a backup yourself?",
             "the store was left as it is",
             "If it was not you: find out who has access to it.",
         )
-    with restored_station(arguments) as station:
+    with restored_station(arguments) if needed else open_station(arguments) as station:
         count = station.registry.seq
     if out.as_json:
-        out.document({"entries": count})
-    else:
+        out.document({"entries": count, "restored": needed})
+    elif needed:
         out.text(f"The store counts as it is now, with {count} ledger entries.")
         out.note("Next: xentpm-attest store check")
+    else:
+        out.text(f"Nothing was changed: the store needs no restore, all {count} ledger entries are there.")
     return 0
 
 

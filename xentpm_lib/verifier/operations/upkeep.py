@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.policy.loader import shipped, shipped_names
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.station_config import load_config
-from xentpm_lib.verifier.store.model import Problem, Pruned
+from xentpm_lib.verifier.store.model import ALTERED, Problem, Pruned
 from xentpm_lib.verifier.store.store import Store
 
-__all__ = ["Checked", "accept_restored", "check", "prune"]
+__all__ = ["Checked", "accept_restored", "check", "prune", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,21 @@ class Checked:
 def check(station: Station) -> Checked:
     """Look at every record. Raises: StoreError when the store cannot be read."""
     return Checked(tuple(station.store.check()))
+
+
+def refused(home: Path) -> bool:
+    """Whether a station's ledger is not the one that was written, as after a restore.
+
+    Raises:
+        UsageError: there is no such station. StoreError: it cannot be used for another reason.
+    """
+    try:
+        Station.open(home).close()
+    except StoreError as error:
+        if error.code != ALTERED:
+            raise
+        return True
+    return False
 
 
 def accept_restored(home: Path) -> None:

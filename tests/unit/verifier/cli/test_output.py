@@ -14,6 +14,8 @@ from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier.cli import command_line, output, prompts
 from xentpm_lib.verifier.cli.output import Output, clean, clean_lines, tell
 from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.ledger_bodies import note
+from xentpm_lib.verifier.station import Station
 
 EVIL = "host\x1b]0;pwned\x07\x1b[2J\r\u202e\u200bx"
 
@@ -121,6 +123,24 @@ def test_errors_have_codes_for_programs(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == ""
     assert command_line.run(["policy", "check", str(tmp_path / "x.toml"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "XENTPM_IO"
+
+
+def test_a_store_that_needs_no_restore_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["store", "restored", "--yes", "--home", str(tmp_path / "s")]
+    with Station.init(tmp_path / "s") as station:
+        station.store.append_all([note("store", text) for text in "ab"], who="jo")
+    before = (tmp_path / "s/keys/ledger.head").read_bytes()
+    assert command_line.run(words) == 0
+    assert "Nothing was changed" in capsys.readouterr().out
+    assert command_line.run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"entries": 2, "restored": False}
+    assert (tmp_path / "s/keys/ledger.head").read_bytes() == before
+    (tmp_path / "s/keys/ledger.head").unlink()
+    assert command_line.run(["hosts", "--home", str(tmp_path / "s")]) == 1
+    assert command_line.run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"entries": 3, "restored": True}
 
 
 @pytest.mark.parametrize("words", [["hosts", "--wrong"], ["show"], ["nothing"], ["hosts", "--state", "x"]])
