@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,33 @@ from xentpm_lib.verifier.ledger_bodies import pool_changed
 from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.xapi.tls import fetch_certificate
+from xentpm_lib.verifier.xapi.url import parse_url
+
+
+@contextmanager
+def forwarding(address: str, url: str) -> Iterator[None]:
+    """The server of the URL at another address of this machine, too, at the same port."""
+    host, port = parse_url(url)
+
+    def carry(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near = listener.accept()[0]
+                far = socket.create_connection((host, port))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    with socket.create_server((address, port)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -159,6 +189,29 @@ def test_a_member_s_address_a_group_and_a_policy(station: AttestCli, sim_pool: S
     assert ended.status == 1 and "the pool has no host 'host9'; it has: host1, host2" in ended.err
     ended = station.run("enroll", member, *station.trust(), "--policy", "firmwar")
     assert ended.status == 1 and "there is no policy 'firmwar'" in ended.err
+
+
+def test_a_pool_that_has_moved(station: AttestCli, sim_pool: SimPool) -> None:
+    """At another address, with another certificate: on the administrator's word, and a known TPM's."""
+    station.good("enroll", sim_pool.url, *station.trust())
+    moved = sim_pool.url.replace("127.0.0.1", "127.0.0.7")
+    pin = fetch_certificate(sim_pool.url).pin
+    with forwarding("127.0.0.7", sim_pool.url):
+        words = ["enroll", moved, "--pin", pin, *station.ek_ca()]
+        refused = station.run(*words)
+        assert refused.status == 1 and "enroll --replace" in refused.err, refused
+        assert "says that it is the pool Simulated pool" in refused.err
+        (pool,) = station.json("pool", "list")
+        assert pool["addresses"][0] == sim_pool.url and pool["recognised_by"] == "an authority"
+        taken = station.run(*words, "--replace")
+        assert taken.status == 0, taken
+        assert f"is changed: it is asked at {moved}" in taken.err
+        assert "is changed: it is recognised by 2 pinned certificates, and was by an authority" in taken.err
+        (pool,) = station.json("pool", "list")
+        assert pool["addresses"][0] == moved
+    with forwarding("127.0.0.8", sim_pool.url):  # elsewhere, but it shows a certificate that is pinned
+        found = station.json("enroll", moved.replace(".7", ".8"), "--pin", pin, *station.ek_ca())
+        assert {one["outcome"] for one in found["hosts"]} == {"unchanged"}
 
 
 def test_forget(station: AttestCli, sim_pool: SimPool) -> None:

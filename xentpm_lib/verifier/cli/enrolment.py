@@ -76,7 +76,9 @@ def _add_enroll(commands: Commands) -> None:
     enroll.add_argument("--group", type=words.label, help="put the hosts into this group (default: default)")
     enroll.add_argument("--host", action="append", default=[], help="only this host; may be repeated")
     enroll.add_argument(
-        "--replace", action="store_true", help="accept that hosts show other keys or another UUID than before"
+        "--replace",
+        action="store_true",
+        help="enrol hosts anew, also with other keys or another UUID than before, and a pool that has moved",
     )
     add_login_options(enroll)
 
@@ -149,6 +151,8 @@ def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
         out.note(f"passed over: {path}")
     if done.policy_assigned and any(one.host for one in done.hosts):
         out.note(f"The group {done.group} is appraised by the policy {done.policy.name} from now on.")
+    for change in done.pool_changes:
+        out.note(f"The pool {done.pool.name} is changed: {change}.")
     out.table(["HOST", "UUID", "OUTCOME", "ENDORSEMENT KEY"], [_row(one) for one in done.hosts])
     for one in done.hosts:
         if one.error is not None:
@@ -174,6 +178,7 @@ def _row(one: Enrolled) -> list[str]:
 def _enrolment_json(done: enrolment.Enrolment) -> dict[str, Any]:
     return {
         "pool": {"uuid": done.pool.pool_id, "name": done.pool.name, "addresses": list(done.pool.addresses)},
+        "pool_changes": list(done.pool_changes),
         "group": done.group,
         "policy": done.policy.name,
         "hosts": [

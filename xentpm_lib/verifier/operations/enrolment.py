@@ -13,7 +13,7 @@ from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.enrol import Discovered, Enrolled, Rules, discover, enrol_hosts
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
-from xentpm_lib.verifier.operations import policies
+from xentpm_lib.verifier.operations import known_pools, policies
 from xentpm_lib.verifier.operations.pools import credentials_of
 from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.policy.loader import shipped_names
@@ -55,7 +55,10 @@ class EnrolRequest:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What came of it. group: the new hosts'. policy: which appraises it."""
+    """What came of it. group: the new hosts'. policy: which appraises it.
+
+    pool_changes: what is another than before in the record of a pool that was enrolled already, in words.
+    """
 
     pool: PoolRecord
     hosts: tuple[Enrolled, ...]
@@ -63,6 +66,7 @@ class Enrolment:
     policy: Policy
     policy_assigned: bool
     skipped: tuple[str, ...] = ()
+    pool_changes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -84,21 +88,25 @@ def enrol(
         UsageError: a host that the pool does not have, certificates that cannot be read.
         PolicyError: the policy has mistakes.
         CollectionError: the pool's master cannot be reached, is not recognised, or refuses.
+        EnrolmentError: ``XENTPM_POOL_CHANGED``: it says that it is an enrolled pool, and is not known to be.
         StoreError: the store cannot be used.
     """
     group = request.group or DEFAULT_GROUP
     policy, assigned = _policy(station, request, group)
     anchors = EkAnchors.load(request.ek_ca, request.ek_pins, EkTrust.FIRST_USE in policy.ek_trust)
     found = _discovered(request)
+    found = known_pools.checked(station, found, request.url, request.login, request.replace)
     chosen = _chosen(found, request.hosts)
     begin(len(chosen))
     rules = Rules(anchors, policy, time.time(), group, request.replace, station.registry.hosts())
     with PoolClient(found.pool, lambda: credentials_of(request.login)) as client:
         hosts = tuple(enrol_hosts(client, chosen, rules, done))
-    enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped)
+    changes = _changes(station, found.pool)
+    enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped, changes)
     if any(one.host is not None for one in hosts):
         _write(station, request, enrolment)
-    return enrolment
+        return enrolment
+    return replace(enrolment, pool_changes=())
 
 
 def without_baseline(station: Station, done: Enrolment) -> list[str]:
@@ -156,8 +164,17 @@ def _write(station: Station, request: EnrolRequest, enrolment: Enrolment) -> Non
     station.refresh()
 
 
+def _known(station: Station, pool: PoolRecord) -> PoolRecord | None:
+    return next((one for one in station.registry.pools() if one.pool_id == pool.pool_id), None)
+
+
+def _changes(station: Station, pool: PoolRecord) -> tuple[str, ...]:
+    known = _known(station, pool)
+    return () if known is None else known_pools.differences(known, pool)
+
+
 def _pool_items(station: Station, pool: PoolRecord) -> tuple[LedgerItem, ...]:
-    known = next((one for one in station.registry.pools() if one.pool_id == pool.pool_id), None)
+    known = _known(station, pool)
     if known is None:
         return (ledger_bodies.pool_added(pool),)
     return () if known == pool else (ledger_bodies.pool_changed(pool),)

@@ -30,6 +30,7 @@ __all__ = [
     "master_of",
     "pin",
     "present_master",
+    "recognised_by",
     "set_login",
 ]
 
@@ -110,7 +111,7 @@ def listing(station: Station) -> list[ListedPool]:
             pool.addresses[0],
             pool.addresses,
             sum(host.pool_id == pool.pool_id for host in hosts),
-            _recognised_by(pool.tls),
+            recognised_by(pool.tls),
             _login(known_login(station, pool)),
         )
         for pool in station.registry.pools()
@@ -181,7 +182,8 @@ def _discovered(pool: PoolRecord, tls: TlsTrust, login: StoredCredentials) -> Po
     raise failure
 
 
-def _recognised_by(tls: TlsTrust) -> str:
+def recognised_by(tls: TlsTrust) -> str:
+    """How the servers of a pool are recognised, in words."""
     pins = f"{len(tls.pins)} pinned certificate{'s' * (len(tls.pins) != 1)}" if tls.pins else ""
     return " and ".join(filter(None, ["an authority" if tls.ca_pem else "", pins]))
 
