@@ -136,7 +136,8 @@ def test_another_tpm(client: PoolClient, infos: list[HostInfo], rules: Rules, si
     assert codes(enrol_hosts(client, infos, again)) == ["", "XENTPM_HOST_CHANGED"]
     labelled = (known[0], dataclasses.replace(known[1], group="rack2", asset_tag=b"t" * 20))
     replaced = good(enrol_hosts(client, infos, dataclasses.replace(again, known=labelled, replace=True)))
-    assert replaced[0].unchanged and replaced[1].replaced == labelled[1]
+    assert replaced[0].replaced == known[0] and replaced[0].same_keys and not replaced[0].unchanged
+    assert replaced[1].replaced == labelled[1] and not replaced[1].same_keys
     assert replaced[1].record.group == "rack2" and replaced[1].record.asset_tag == b"t" * 20
     assert identity_findings(client, replaced[1].record) == ()
 

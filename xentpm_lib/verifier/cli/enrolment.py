@@ -167,6 +167,8 @@ def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
 def _outcome(one: Enrolled) -> str:
     if one.host is None:
         return "failed"
+    if one.host.same_keys:
+        return "enrolled anew, same keys"
     return "unchanged" if one.host.unchanged else "replaced" if one.host.replaced else "enrolled"
 
 

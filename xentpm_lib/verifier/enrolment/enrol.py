@@ -15,7 +15,7 @@ from xentpm_lib.verifier.enrolment.identity import challenge_keys, identity_find
 from xentpm_lib.verifier.errors import EnrolmentError
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import HostRecord
-from xentpm_lib.verifier.xapi.faults import plain_text
+from xentpm_lib.verifier.xapi.faults import plain_name
 from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
 
 __all__ = [
@@ -42,7 +42,7 @@ class Rules:
     """How hosts are enrolled.
 
     policy: its ``ek_trust`` says which reasons to believe an EK count. now: for certificates' validity.
-    replace: whether a host that is enrolled with other keys is enrolled anew.
+    replace: whether hosts that are enrolled are enrolled anew, with the same keys or with others.
     known: the hosts that are enrolled, of all pools.
     """
 
@@ -71,6 +71,18 @@ class NewHost:
     warnings: tuple[str, ...] = ()
     unchanged: bool = False
     replaced: HostRecord | None = None
+
+    @property
+    def same_keys(self) -> bool:
+        """Whether it takes the place of a record with the same keys and UUID."""
+        old, new = self.replaced, self.record
+        if old is None:
+            return False
+        return (old.ek.name(), old.ak.name(), old.system_uuid.lower()) == (
+            new.ek.name(),
+            new.ak.name(),
+            new.system_uuid,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     record = HostRecord(
         host_id=info.uuid,
         pool_id=client.pool.pool_id,
-        name=plain_text(info.name),
+        name=plain_name(info.name),
         system_uuid=identity.system_uuid.lower(),
         ek=identity.ek,
         ak=identity.ak,
@@ -126,7 +138,7 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
         group=existing.group if existing else rules.group,
         asset_tag=existing.asset_tag if existing else None,
     )
-    same = unchanged and existing is not None and existing.ek_trust is decision.trust
+    same = unchanged and existing is not None and existing.ek_trust is decision.trust and not rules.replace
     replaced = existing if existing is not None and not same else None
     return NewHost(record, decision.detail, tuple(decision.warnings), same, replaced)
 
