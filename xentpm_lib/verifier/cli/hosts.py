@@ -8,7 +8,7 @@ import time
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output, clean
-from xentpm_lib.verifier.cli.states_text import exit_status, reason, view_json
+from xentpm_lib.verifier.cli.states_text import exit_status, view_json, view_reason
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.words import ago, clock_time, span
 from xentpm_lib.verifier.operations import choice, hosts
@@ -91,7 +91,7 @@ def _row(view: HostView, now: float) -> list[str]:
         view.state.value,
         ago(view.since, now),
         ago(attested, now) or "never",
-        reason(view.state, view.result),
+        view_reason(view),
     ]
 
 
@@ -118,7 +118,7 @@ def _show(arguments: argparse.Namespace, out: Output) -> int:
         if view.result is not None:
             out.text("\n" + result_to_text(view.result))
         else:
-            out.note(f"Next: xentpm-attest attest {view.host.name}")
+            out.note(f"Next: xentpm-attest attest {station.registry.word_for(view.host.host_id)}")
     return exit_status([view.state])
 
 

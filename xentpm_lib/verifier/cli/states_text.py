@@ -11,7 +11,7 @@ from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.times import format_time
 
-__all__ = ["NOT_TRUSTED", "exit_status", "reason", "view_json"]
+__all__ = ["NOT_TRUSTED", "exit_status", "reason", "view_json", "view_reason"]
 
 NOT_TRUSTED = 3
 """Exit status: a host that was asked about is not trusted."""
@@ -38,6 +38,14 @@ def reason(state: State, result: AttestationResult | None) -> str:
     shown.sort(key=lambda found: _ORDER[found.severity])
     told = [found.component or found.kind.title for found in shown]
     return ", ".join(dict.fromkeys(told))
+
+
+def view_reason(view: HostView) -> str:
+    """As ``reason``, with what to do about a host that was not attested since it was enrolled."""
+    result = view.result
+    if view.state is State.STALE and (result is None or result.appraised_at < view.host.enrolled_at):
+        return f"not attested yet: xentpm-attest attest {view.host.name}"
+    return reason(view.state, result)
 
 
 def view_json(view: HostView) -> dict[str, Any]:
