@@ -150,10 +150,11 @@ def test_a_tpm_that_nobody_vouches_for(station: AttestCli, sim_pool: SimPool) ->
     ended = station.run("enroll", sim_pool.url, "--ca", ca)
     assert ended.status == 1 and ended.out.count("failed") == 2
     assert "--ek-ca" in ended.err or "--ek-pin" in ended.err
+    assert "the EK certificate is from CN=swtpm-localca" in ended.err
     assert station.json("hosts") == []
     for words in (["--ek-ca", "/nowhere"], ["--ek-pin", "/nowhere"]):
         ended = station.run("enroll", sim_pool.url, "--ca", ca, *words)
-        assert ended.status == 1 and "/nowhere" in ended.err
+        assert ended.status == 1 and "/nowhere" in ended.err and "hint: Give" in ended.err
 
 
 def test_a_pinned_endorsement_key(station: AttestCli, sim_pool: SimPool, tmp_path: Path) -> None:
@@ -261,6 +262,19 @@ def test_a_pool_with_another_master_is_mended(station: AttestCli, sim_pool: SimP
         assert {one["state"] for one in station.json("attest", status=3)} == {"pending-approval"}
     finally:
         sim_pool.promote(old.name)
+
+
+def test_the_same_host_enrolled_anew(station: AttestCli, sim_pool: SimPool) -> None:
+    """After its TPM was cleared: its clock begins anew, and findings that last are over."""
+    station.good("enroll", sim_pool.url, *station.trust())
+    before = station.json("show", "host2", status=3)["enrolled_at"]
+    (view, _) = station.json("hosts", status=3)
+    assert view["state"] == "stale"
+    told = station.run("hosts").out
+    assert "not attested yet: xentpm-attest attest host1" in told
+    (done,) = station.json("enroll", "--replace", "--host", "host2", *station.ek_ca())["hosts"]
+    assert done["outcome"] == "enrolled anew, same keys"
+    assert station.json("show", "host2", status=3)["enrolled_at"] > before
 
 
 def test_no_station(tmp_path: Path) -> None:

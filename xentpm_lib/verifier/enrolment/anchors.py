@@ -32,6 +32,10 @@ _BEGIN = b"-----BEGIN "
 _BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _BEGIN_KEY = b"-----BEGIN PUBLIC KEY-----"
 _DIGEST_DIGITS = 64
+_AUTHORITIES_HINT = (
+    "Give a file with certificates of TPM makers, PEM or DER, or a directory of such files"
+    " (.pem, .crt, .cer, .der); makers publish them."
+)
 _PINS_HINT = (
     "Give its SHA-256 in hex, or a file: such lines, a PEM public key, a certificate or a TPM2B_PUBLIC."
 )
@@ -90,7 +94,11 @@ def fingerprint(spki_der: bytes) -> str:
 
 def _load_authority(path: Path, certificates: list[x509.Certificate], skipped: list[str]) -> None:
     if not path.is_dir():
-        certificates.extend(_certificates(path))
+        try:
+            certificates.extend(_certificates(path))
+        except UsageError as error:
+            error.hint = error.hint or _AUTHORITIES_HINT
+            raise
         return
     names = sorted(name for name in _listed(path) if name.lower().endswith(_SUFFIXES))
     if len(names) > MAX_FILES:
@@ -102,7 +110,7 @@ def _load_authority(path: Path, certificates: list[x509.Certificate], skipped: l
         except UsageError as error:
             skipped.append(error.message)
     if len(certificates) == before:
-        raise UsageError("{}: no certificate in this directory".format(path))
+        raise UsageError("{}: no certificate in this directory".format(path), _AUTHORITIES_HINT)
 
 
 def _listed(path: Path) -> list[str]:
@@ -152,7 +160,11 @@ def _load_pin(pin: str) -> list[str]:
     if digest:
         return [digest]
     path = Path(pin)
-    data = _read(path)
+    try:
+        data = _read(path)
+    except UsageError as error:
+        error.hint = error.hint or _PINS_HINT
+        raise
     try:
         return _pins(data)
     except Exception as error:

@@ -138,7 +138,10 @@ def _check_path(
     certificate: x509.Certificate, sent: Sequence[bytes], anchors: EkAnchors, moment: datetime
 ) -> None:
     if not anchors.roots:
-        raise _untrusted("no certificates of TPM makers were given")
+        issuer = _name(certificate.issuer)
+        raise _untrusted(
+            "no certificates of TPM makers were given; the EK certificate is from {}".format(issuer)
+        )
     intermediates = [*anchors.intermediates, *_readable(sent)]
     builder = verification.PolicyBuilder().store(verification.Store(list(anchors.roots)))
     builder = builder.time(moment.replace(tzinfo=None)).max_chain_depth(MAX_CHAIN_DEPTH)
