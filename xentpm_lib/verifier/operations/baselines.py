@@ -30,6 +30,8 @@ __all__ = [
     "unassign",
 ]
 
+_SHOWN = 10  # names in a hint
+
 
 def find(station: Station, word: str) -> ReferenceValues:
     """The baseline of an identifier, of 8 or more characters of it, a label, or ``LABEL@HOST``.
@@ -43,7 +45,7 @@ def find(station: Station, word: str) -> ReferenceValues:
         label, at, name = word.rpartition("@")
         same = [one for one in station.registry.references() if one.label == word]
         if len(same) > 1:
-            raise UsageError(error.message, f"Give an identifier, or LABEL@HOST: {word}@NAME.") from error
+            raise UsageError(error.message, f"Give one of these: {_names(station, same)}.") from error
         if not at:
             raise
     host = station.registry.host(name)
@@ -54,6 +56,23 @@ def find(station: Station, word: str) -> ReferenceValues:
             "See xentpm-attest baseline list.",
         )
     return found[0]
+
+
+def _names(station: Station, references: Sequence[ReferenceValues]) -> str:
+    """What each of them can be called, and no other one."""
+    own = [_host_labels(station, one) for one in references]
+    labels = [name for names in own for name in names]
+    found = []
+    for one, names in zip(references, own, strict=True):
+        name = next((name for name in names if labels.count(name) == 1), one.reference_id)
+        found.append(name if one.retired_at is None else f"{name} (retired)")
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(sorted(found)[:_SHOWN]) + more
+
+
+def _host_labels(station: Station, reference: ReferenceValues) -> list[str]:
+    known = [host for host in station.registry.hosts() if host.host_id in reference.hosts]
+    return [f"{reference.label}@{station.registry.word_for(host.host_id)}" for host in known]
 
 
 def listing(station: Station, host: str | None, retired: bool) -> list[ReferenceValues]:
