@@ -8,6 +8,8 @@ be the one that withdraws trust.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -23,6 +25,7 @@ from xentpm_lib.verifier.records import HostRecord, PoolRecord, ReferenceValues
 __all__ = ["LedgerEntry", "Registry"]
 
 _MIN_PREFIX = 8  # characters of a UUID that may stand for all of it
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*")
 
 
 class LedgerEntry(Protocol):
@@ -123,6 +126,15 @@ class Registry:
                 "{} hosts are called {}: {}".format(len(found), ascii(text), listed), "Give a UUID."
             )
         return found[0]
+
+    def word_for(self, host_id: str) -> str:
+        """The host in a command that people paste: its name where that is plain and means no other, else
+        its UUID. Names are the pool's word, and might be options, commands or another host's UUID."""
+        host = self._hosts.get(host_id)
+        if host is None or _PLAIN_NAME.fullmatch(host.name) is None:
+            return shlex.quote(host_id)
+        meant = [other for other in self.hosts() if host.name in (other.name, other.host_id)]
+        return host.name if len(meant) == 1 else shlex.quote(host_id)
 
     def groups(self) -> tuple[str, ...]:
         """Every group that has a host, a policy or reference values."""

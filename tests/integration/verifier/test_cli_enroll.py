@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from support.attest_cli import AttestCli
 from support.pool import SimPool
-from xentpm_lib.verifier.ledger_bodies import pool_changed
+from xentpm_lib.verifier.ledger_bodies import host_enrolled, pool_changed
 from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.xapi.tls import fetch_certificate
@@ -275,6 +276,23 @@ def test_the_same_host_enrolled_anew(station: AttestCli, sim_pool: SimPool) -> N
     (done,) = station.json("enroll", "--replace", "--host", "host2", *station.ek_ca())["hosts"]
     assert done["outcome"] == "enrolled anew, same keys"
     assert station.json("show", "host2", status=3)["enrolled_at"] > before
+
+
+def test_enrolled_while_the_clock_was_ahead(station: AttestCli, sim_pool: SimPool) -> None:
+    station.good("enroll", sim_pool.url, *station.trust())
+    with Station.open(station.home) as opened:
+        host = opened.registry.host("host2")
+        ahead = replace(host, enrolled_at=time.time() + 864_000)
+        opened.store.append(*host_enrolled(ahead), who="a clock")
+    told = "enrolled in the future: a clock was wrong"
+    station.run("attest")
+    shown = station.run("hosts").out
+    assert shown.count(told) == 1 and "expired" not in shown
+    refused = station.run("token", "host2")
+    assert refused.status == 1 and told in refused.err and "enroll --replace --host host2" in refused.err
+    station.good("enroll", "--host", "host2", *station.ek_ca())
+    assert station.run("attest", "host2").status == 3  # pending approval, not stale
+    assert told not in station.run("hosts").out and station.run("token", "host2").out.count(".") == 2
 
 
 def test_no_station(tmp_path: Path) -> None:

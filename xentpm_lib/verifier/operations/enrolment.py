@@ -110,9 +110,10 @@ def enrol(
 
 
 def without_baseline(station: Station, done: Enrolment) -> list[str]:
-    """The names of the enrolled hosts for which no baseline counts yet."""
+    """The enrolled hosts for which no baseline counts yet, as words for a command."""
     records = [station.registry.host(one.info.uuid) for one in done.hosts if one.host is not None]
-    return [record.name for record in records if not station.registry.references_for(record)]
+    without = [record for record in records if not station.registry.references_for(record)]
+    return [station.registry.word_for(record.host_id) for record in without]
 
 
 def _discovered(request: EnrolRequest) -> Discovered:

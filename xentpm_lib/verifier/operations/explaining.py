@@ -21,7 +21,8 @@ def explain_host(station: Station, word: str) -> Explanation:
     host = station.registry.host(word)
     stored = station.store.latest().get(host.host_id)
     if stored is None:
-        raise UsageError(f"{host.name} was never attested", f"xentpm-attest attest {host.name}")
+        hint = f"xentpm-attest attest {station.registry.word_for(host.host_id)}"
+        raise UsageError(f"{host.name} was never attested", hint)
     now = time.time()
     ids = {used.id for used in stored.result.references}
     references = [one for one in station.registry.references() if one.reference_id in ids]

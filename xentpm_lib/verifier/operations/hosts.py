@@ -17,7 +17,19 @@ from xentpm_lib.verifier.records import HostRecord, PoolRecord
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
 
-__all__ = ["HostView", "expect_asset_tag", "forget", "named", "put_into_group", "view", "views"]
+__all__ = [
+    "NOT_ATTESTED",
+    "HostView",
+    "expect_asset_tag",
+    "forget",
+    "named",
+    "put_into_group",
+    "view",
+    "views",
+    "why_stale",
+]
+
+NOT_ATTESTED = "not attested yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class HostView:
     """A host as it stands. since: when its state began; None when nothing was recorded.
 
     result: of its last attestation, which may be long ago. policy: name; empty where its group has none.
+    word: what it is called in a command that people paste.
     """
 
     host: HostRecord
@@ -33,6 +46,7 @@ class HostView:
     since: float | None
     result: AttestationResult | None
     policy: str
+    word: str
 
 
 def named(station: Station, word: str) -> HostRecord:
@@ -50,15 +64,26 @@ def views(station: Station, hosts: Sequence[HostRecord], now: float | None = Non
         result = None if stored is None else stored.result
         state = state_at(host, result, at)
         pool = station.registry.pool(host.pool_id)
-        found.append(
-            HostView(host, pool, state, _since(station, host, state, result), result, _policy(station, host))
-        )
+        since, policy = _since(station, host, state, result), _policy(station, host)
+        word = station.registry.word_for(host.host_id)
+        found.append(HostView(host, pool, state, since, result, policy, word))
     return found
 
 
 def view(station: Station, word: str) -> HostView:
     """One host as it stands. Raises: UsageError, StoreError."""
     return views(station, [named(station, word)])[0]
+
+
+def why_stale(host: HostRecord, result: AttestationResult | None, now: float) -> str:
+    """Why no result of a host holds now, in words. now: seconds since 1970."""
+    if host.enrolled_at > now:
+        return "enrolled in the future: a clock was wrong"
+    if result is None or result.appraised_at < host.enrolled_at:
+        return NOT_ATTESTED
+    if result.appraised_at > now:
+        return "attested in the future: a clock was wrong"
+    return "its last result has expired"
 
 
 def forget(station: Station, word: str) -> HostRecord:

@@ -40,7 +40,7 @@ def of_host(station: Station, host: HostRecord) -> Values:
     if stored is not None and not stored.altered and stored.result.clock is not None:
         evidence = station.store.evidence(stored.result_id)
     if evidence is None:
-        hint = f"Ask it now: xentpm-attest attest {host.name}."
+        hint = f"Ask it now: xentpm-attest attest {station.registry.word_for(host.host_id)}"
         raise UsageError(f"there is no verified evidence of {host.name}", hint)
     pcrs = evidence.untrusted_pcrs  # its signature and digest held, or the result would have no clock
     measured = measurements(pcrs, evidence.untrusted_event_log, evidence.untrusted_boot_log)

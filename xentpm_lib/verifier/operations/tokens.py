@@ -8,6 +8,7 @@ from typing import Any
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.fleet.states import state_at
+from xentpm_lib.verifier.operations.hosts import why_stale
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.token import jwks, sign_result
@@ -29,7 +30,11 @@ def token_of(station: Station, word: str) -> Token:
     stored, now = station.store.latest().get(host.host_id), time.time()
     state = state_at(host, None if stored is None else stored.result, now)
     if stored is None or state is State.STALE:
-        raise UsageError(f"{host.name} has no result that holds now", f"xentpm-attest attest {host.name}")
+        why = why_stale(host, None if stored is None else stored.result, now)
+        name = station.registry.word_for(host.host_id)
+        anew = f"xentpm-attest enroll --replace --host {name}"
+        hint = anew if host.enrolled_at > now else f"xentpm-attest attest {name}"
+        raise UsageError(f"{host.name} has no result that holds now: {why}", hint)
     return Token(sign_result(stored.result, station.keys.signing_key, now), state)
 
 

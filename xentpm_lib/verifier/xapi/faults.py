@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from xentpm_lib.verifier.errors import CollectionError
 
-__all__ = ["XapiFailure", "as_collection_error", "plain_text", "raise_failure"]
+__all__ = ["XapiFailure", "as_collection_error", "plain_name", "plain_text", "raise_failure"]
 
 _MAX_TEXT = 500  # characters of what a server says
+_MAX_NAME = 128  # characters of what a host or pool is called
 _REFERENCE = re.compile(r"OpaqueRef:[0-9A-Za-z-]*")
 _OFFLINE = frozenset(
     "HOST_OFFLINE HOST_NOT_LIVE CANNOT_CONTACT_HOST HOST_STILL_BOOTING HOST_HAS_NO_MANAGEMENT_IP"
@@ -51,6 +52,12 @@ def plain_text(text: str, secrets: Iterable[str] = ()) -> str:
     text = _REFERENCE.sub("OpaqueRef:…", text[: 4 * _MAX_TEXT])
     plain = "".join(char if char.isprintable() else " " for char in text)
     return plain if len(plain) <= _MAX_TEXT else plain[: _MAX_TEXT - 1] + "…"
+
+
+def plain_name(text: str) -> str:
+    """What a server calls a host or pool: as `plain_text`, and 128 characters at most."""
+    plain = plain_text(text).strip()
+    return plain if len(plain) <= _MAX_NAME else plain[: _MAX_NAME - 1] + "…"
 
 
 def as_collection_error(failure: XapiFailure, secrets: Iterable[str] = ()) -> CollectionError:

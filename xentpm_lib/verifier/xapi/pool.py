@@ -10,7 +10,7 @@ from typing import Any
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.xapi.deadline import Deadline
-from xentpm_lib.verifier.xapi.faults import XapiFailure, as_collection_error
+from xentpm_lib.verifier.xapi.faults import XapiFailure, as_collection_error, plain_name
 from xentpm_lib.verifier.xapi.session import Credentials, MasterSession, XapiOptions
 
 __all__ = ["Credentials", "HostInfo", "Marks", "PoolClient", "PoolInfo", "XapiOptions"]
@@ -30,7 +30,7 @@ class PoolInfo:
 
 @dataclass(frozen=True, slots=True)
 class HostInfo:
-    """A host as the pool's master describes it. name, address: untrusted text.
+    """A host as the pool's master describes it. name, address: untrusted; the name is short and printable.
 
     ref: XAPI's reference. uuid: XAPI's UUID. live: whether the master reaches it. master: whether it is it.
     """
@@ -216,7 +216,7 @@ def _host_info(ref: object, record: object, metrics: dict[str, Any], master: str
     return HostInfo(
         ref=_string(ref),
         uuid=_text(record, "uuid"),
-        name=_text(record, "name_label"),
+        name=plain_name(_text(record, "name_label")),
         address=_text(record, "address"),
         enabled=record.get("enabled") is True,
         live=live.get("live") is True,
