@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 import xmlrpc.client
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ import pytest
 from support.hostile_server import Call, HostileServer
 from support.pool import SimPool
 from xentpm_lib.verifier.errors import EnrolmentError
+from xentpm_lib.verifier.ledger_bodies import pool_changed
 from xentpm_lib.verifier.operations import known_pools
 from xentpm_lib.verifier.operations.enrolment import EnrolRequest, enrol
+from xentpm_lib.verifier.operations.station_use import append
 from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.secret import Secret
 from xentpm_lib.verifier.station import Station
@@ -83,3 +86,20 @@ def test_pool_that_poses_as_an_enrolled_one(
     (after,) = station.registry.pools()
     assert after.addresses[0] == server.url and after.tls != before.tls
     assert kept_password(station) == own.password != password
+
+
+def test_pool_that_poses_with_a_certificate_of_the_same_authority(
+    station: Station, posing: tuple[SimPool, HostileServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever certified the enrolled pool's servers has certified the attacker's, under its own name."""
+    own, server = posing
+    (pool,) = station.registry.pools()
+    tls = TlsTrust(pool.tls.ca_pem + server.pem)
+    append(station, pool_changed(dataclasses.replace(pool, tls=tls)))
+    password = kept_password(station)
+    request = EnrolRequest(server.url, tls, login(own), tuple(own.ek_ca))
+    with pytest.raises(EnrolmentError) as caught:
+        enrol(station, request)
+    assert caught.value.code == "XENTPM_POOL_CHANGED" and kept_password(station) == password
+    monkeypatch.setattr(known_pools, "_answered", lambda *_anything: True)
+    assert enrol(station, request).complete and kept_password(station) == own.password
