@@ -6,7 +6,6 @@ PCR values; else only the values are told, for any event could be invented.
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.explanation import Explanation, Paragraph
-from xentpm_lib.verifier.findings import Category, Finding, Severity
+from xentpm_lib.verifier.findings import Category, Finding, Severity, advice_for
 from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.changes import Shown, changed_register, event_at
@@ -24,7 +23,6 @@ from xentpm_lib.verifier.result import AttestationResult, State, Verdict
 
 __all__ = ["Known", "explain"]
 
-_HOST = re.compile(r"\bHOST\b")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds
 _ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -181,7 +179,7 @@ def _advice(ordered: Iterable[Finding], state: State, name: str) -> Iterable[str
     """What to do, each once. Commands in it can be typed as they stand: HOST is the host's name."""
     sentences = [_STALE_ADVICE] if state is State.STALE else []
     sentences += [one.kind.advice for one in ordered if one.severity is not Severity.INFO and one.kind.advice]
-    return dict.fromkeys(_HOST.sub(shlex.quote(name).replace("\\", "\\\\"), one) for one in sentences)
+    return dict.fromkeys(advice_for(one, shlex.quote(name)) for one in sentences)
 
 
 def _when(at: float, now: float) -> str:

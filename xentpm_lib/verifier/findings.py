@@ -6,10 +6,26 @@ result, never an exception.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["FINDING_KINDS", "LASTING", "Category", "Finding", "FindingKind", "Severity", "finding"]
+__all__ = [
+    "FINDING_KINDS",
+    "LASTING",
+    "REENROL_COMMAND",
+    "Category",
+    "Finding",
+    "FindingKind",
+    "Severity",
+    "advice_for",
+    "finding",
+]
+
+REENROL_COMMAND = "xentpm-attest enroll --replace --host HOST --ek-ca FILE"
+"""For a host that is to be enrolled anew. HOST: see `advice_for`. FILE: the makers' certificates."""
+
+_HOST = re.compile(r"\bHOST\b")
 
 
 class Severity(str, Enum):
@@ -81,14 +97,19 @@ def finding(code: str, severity: Severity | None = None, **fields: str) -> Findi
     return Finding(code, severity or FINDING_KINDS[code].severity, **fields)
 
 
+def advice_for(advice: str, host: str) -> str:
+    """Advice whose commands can be typed as they stand. host: quoted for a shell where it has to be."""
+    return _HOST.sub(lambda _match: host, advice)
+
+
 _FAILED, _WARNING, _INFO = Severity.FAILED, Severity.WARNING, Severity.INFO
 _KEY, _EVIDENCE, _MEASUREMENT = Category.KEY, Category.EVIDENCE, Category.MEASUREMENT
 _COLLECTION, _APPROVAL = Category.COLLECTION, Category.APPROVAL
 
 _COMPROMISED = "Treat the host as compromised until it is explained: something in its dom0 answers wrongly."
 _REENROL = (
-    "If the TPM or main board was replaced on purpose, enrol again: xentpm-attest enroll --replace."
-    " Else investigate."
+    f"If the TPM or main board was replaced on purpose, enrol again: {REENROL_COMMAND} (or --ek-pin, as at"
+    " first). Else investigate."
 )
 _REBASELINE = (
     "If the change was planned, approve it: xentpm-attest baseline approve HOST."
@@ -106,7 +127,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         False,
         "The enrolled attestation key could sign what no TPM has made",
-        "Make it another one (xentpm --rotate_ak) and enrol it again: xentpm-attest enroll --replace.",
+        f"Make it another one (xentpm --rotate_ak) and enrol it again: {REENROL_COMMAND}.",
     ),
     "SIGNATURE_SCHEME": FindingKind(
         _KEY,
@@ -170,7 +191,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         False,
         "The TPM's clock or counters went back: an old quote, or the TPM was cleared",
-        "If the TPM was cleared on purpose, enrol again: xentpm-attest enroll --replace. Else investigate.",
+        f"If the TPM was cleared on purpose, enrol again: {REENROL_COMMAND}. Else investigate.",
     ),
     "CLOCK_UNSAFE": FindingKind(
         _EVIDENCE,
@@ -194,14 +215,14 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         False,
         "The policy does not allow the way in which the endorsement key is trusted",
-        "Enrol again with the manufacturer's certificates (--ek-ca) or a pinned key (--ek-pin).",
+        f"Enrol again with the maker's certificates, or a pinned key (--ek-pin): {REENROL_COMMAND}.",
     ),
     "EK_FIRST_USE": FindingKind(
         _KEY,
         _WARNING,
         True,
         "The endorsement key was trusted on first use: nobody vouches that it is a TPM's",
-        "Enrol again with the manufacturer's certificates (--ek-ca) or a pinned key (--ek-pin).",
+        f"Enrol again with the maker's certificates, or a pinned key (--ek-pin): {REENROL_COMMAND}.",
     ),
     # Reference values.
     "NO_REFERENCE_VALUES": FindingKind(
@@ -346,7 +367,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         False,
         "The verifier's own record of the host was altered",
-        "Restore the store from a backup, or enrol again. Find out who has access to it.",
+        f"Restore the store from a backup, or enrol again: {REENROL_COMMAND}. Find out who has access to it.",
     ),
     "INTERNAL_ERROR": FindingKind(
         _EVIDENCE,

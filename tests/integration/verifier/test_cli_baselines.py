@@ -86,8 +86,9 @@ def test_another_tpm_cannot_be_captured_or_approved(sim_pool: SimPool, tmp_path:
     for words in (["capture", "host2", "--label", "x"], ["approve", "host2", "--yes"]):
         ended = station.run("baseline", *words)
         assert ended.status == 1 and "cannot be made reference values" in ended.err, ended
+        assert "enroll --replace --host host2 --ek-ca" in ended.err
     ended = station.run("enroll", *station.ek_ca())
-    assert ended.status == 1 and "--replace" in ended.err
+    assert ended.status == 1 and "enroll --replace --host host2 --ek-ca" in ended.err
     done = station.json("enroll", "--replace", "--host", "host2", *station.ek_ca())
     assert [host["outcome"] for host in done["hosts"]] == ["replaced"]
     assert station.run("attest", "host2").status == 0

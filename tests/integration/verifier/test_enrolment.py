@@ -114,6 +114,24 @@ def test_again(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
     assert [new.unchanged for new in again] == [True, True]
 
 
+def test_again_without_what_proves_the_keys(
+    client: PoolClient, infos: list[HostInfo], rules: Rules, policy: Policy
+) -> None:
+    """What is enrolled needs no certificates; what is to be enrolled anew does. Trust gets no weaker."""
+    known = records(enrol_hosts(client, infos, rules))
+    bare = dataclasses.replace(rules, known=known, anchors=EkAnchors())
+    for new in good(enrol_hosts(client, infos, bare)):
+        assert new.unchanged and new.record.ek_trust is EkTrust.CERTIFICATE and not new.warnings
+    lax = dataclasses.replace(policy, ek_trust=frozenset(EkTrust))
+    first_use = dataclasses.replace(bare, policy=lax, anchors=EkAnchors(allow_first_use=True))
+    assert all(new.unchanged for new in good(enrol_hosts(client, infos, first_use)))
+    others = dataclasses.replace(bare, anchors=EkAnchors(pins=frozenset({"00" * 32})))
+    for new in good(enrol_hosts(client, infos, others)):
+        assert new.unchanged and "not proven anew" in new.warnings[0]
+    anew = enrol_hosts(client, infos, dataclasses.replace(bare, replace=True))
+    assert codes(anew) == ["XENTPM_EK_UNTRUSTED"] * 2
+
+
 def test_again_after_the_clock_was_ahead(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
     """A record from the future, which no result fits, is written anew by itself."""
     ahead = dataclasses.replace(rules, now=NOW + 864_000)

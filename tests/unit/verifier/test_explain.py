@@ -281,6 +281,8 @@ def test_every_finding_has_words_and_advice_of_its_own(code):
     assert " ".join(FINDING_KINDS[code].title.split()) in " ".join(text.split())
     if FINDING_KINDS[code].severity is not Severity.INFO:
         assert FINDING_KINDS[code].advice.replace("HOST", "host1") in " ".join(text.split())
+        if "enroll --replace" in text:  # for this host alone, and with what proves its keys
+            assert "enroll --replace --host host1 --ek-ca" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from xentpm_lib.errors import UsageError
+from xentpm_lib.errors import UsageError, XenTpmError
 from xentpm_lib.verifier.cli import prompts, words
 from xentpm_lib.verifier.cli.baseline_view import differences_json, reference_json, tell_differences
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
@@ -13,7 +13,9 @@ from xentpm_lib.verifier.cli.output import Output
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.targets import add_host_choice
 from xentpm_lib.verifier.cli.words import advice
+from xentpm_lib.verifier.findings import advice_for
 from xentpm_lib.verifier.operations import approving, choice
+from xentpm_lib.verifier.station import Station
 
 __all__ = ["add"]
 
@@ -84,17 +86,18 @@ def _capture(arguments: argparse.Namespace, out: Output) -> int:
     if out.as_json:
         out.document([_captured_json(one) for one in done])
     else:
-        _tell_captured(done, out)
+        _tell_captured(done, out, station)
     return _ERROR if failed else 0
 
 
-def _tell_captured(done: list[approving.Captured], out: Output) -> None:
+def _tell_captured(done: list[approving.Captured], out: Output, station: Station) -> None:
     for one in done:
         if one.reference is not None:
             out.text(f"{one.host.name}: captured as {one.reference.label} ({one.reference.reference_id[:8]})")
     for one in done:
         if one.error is not None:
-            hint = one.error.hint or advice(one.error)
+            host = station.registry.word_for(one.host.host_id)
+            hint = advice_for(one.error.hint or advice(one.error), host)
             out.note(
                 f"{one.host.name}: not captured: {one.error.message}" + (f"\nhint: {hint}" if hint else "")
             )
@@ -113,7 +116,11 @@ def _captured_json(one: approving.Captured) -> dict[str, Any]:
 def _approve(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         host = station.registry.host(arguments.host)
-        proposal = approving.propose(station, host)
+        try:
+            proposal = approving.propose(station, host)
+        except XenTpmError as error:
+            error.hint = advice_for(error.hint or advice(error), station.registry.word_for(host.host_id))
+            raise
         if not out.as_json:
             _tell_proposal(out, proposal)
         if proposal.nearest is not None and not proposal.differences:
@@ -132,7 +139,8 @@ def _approve(arguments: argparse.Namespace, out: Output) -> int:
             {"baseline": reference_json(reference), "differences": differences_json(proposal.differences)}
         )
     else:
-        out.text(f"{host.name}: approved as {reference.label} ({reference.reference_id[:8]})")
+        said = reference.label if reference.label.startswith("approved ") else f"approved as {reference.label}"
+        out.text(f"{host.name}: {said} ({reference.reference_id[:8]})")
         out.note(f"Next: xentpm-attest attest {station.registry.word_for(host.host_id)}")
     return 0
 

@@ -14,6 +14,7 @@ from xentpm_lib.verifier.cli.stations import make_station, open_station
 from xentpm_lib.verifier.cli.tls import add_trust_options, chosen_trust
 from xentpm_lib.verifier.cli.words import advice
 from xentpm_lib.verifier.enrolment.enrol import Enrolled
+from xentpm_lib.verifier.findings import advice_for
 from xentpm_lib.verifier.operations import enrolment, hosts
 from xentpm_lib.verifier.operations.enrolment import EnrolRequest
 from xentpm_lib.verifier.operations.pools import known_login
@@ -156,7 +157,7 @@ def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
     out.table(["HOST", "UUID", "OUTCOME", "ENDORSEMENT KEY"], [_row(one) for one in done.hosts])
     for one in done.hosts:
         if one.error is not None:
-            hint = one.error.hint or advice(one.error)
+            hint = advice_for(one.error.hint or advice(one.error), done.words[one.info.uuid])
             out.note(
                 f"{one.info.name}: not enrolled: {one.error.message}" + (f"\nhint: {hint}" if hint else "")
             )

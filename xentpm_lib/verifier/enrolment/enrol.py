@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.verifier.enrolment.discover import Discovered, discover, find_master
-from xentpm_lib.verifier.enrolment.ek_trust import EkAnchors, check_ak, check_ek
+from xentpm_lib.verifier.enrolment.ek_trust import EkAnchors, EkDecision, check_ak, check_ek
 from xentpm_lib.verifier.enrolment.identity import challenge_keys, identity_findings, read_identity
 from xentpm_lib.verifier.errors import EnrolmentError
+from xentpm_lib.verifier.findings import REENROL_COMMAND
 from xentpm_lib.verifier.policy.model import Policy
-from xentpm_lib.verifier.records import HostRecord
+from xentpm_lib.verifier.records import EkTrust, HostRecord
 from xentpm_lib.verifier.xapi.faults import plain_name
 from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
 
@@ -34,7 +35,9 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 _AT_A_TIME = 4
-_REPLACE = "if that was done on purpose: xentpm-attest enroll --replace; else investigate"
+_AS_BEFORE = "believed as when it was enrolled"
+_UNPROVEN = ("XENTPM_EK_UNTRUSTED", "XENTPM_EK_EXPIRED")
+_REPLACE = f"if that was done on purpose: {REENROL_COMMAND}; else investigate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     2. It is not a host that is enrolled with another identity, unless that is to be replaced.
     3. No other host is enrolled with its EK or AK.
     4. The AK can sign nothing that looks like a TPM's statement and is none; its Name is computed here.
-    5. The EK is a TPM's, by a reason that the policy allows.
+    5. The EK is a TPM's, by a reason that the policy allows; or the host is enrolled with all of this, and
+       is not to be enrolled anew.
     6. The TPM that has this EK proves that it has this AK.
 
     Raises:
@@ -121,7 +125,8 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     # 4. The attestation key.
     check_ak(identity.ak)
     # 5. The endorsement key.
-    decision = check_ek(identity, rules.anchors, rules.policy.ek_trust, rules.now)
+    kept = existing if unchanged and not rules.replace else None
+    decision = _believed(identity, rules, kept)
     # 6. Both in one TPM.
     challenge_keys(client, info.uuid, identity, timeout)
     record = HostRecord(
@@ -177,6 +182,25 @@ def _outcome(info: HostInfo, future: Future[NewHost]) -> Enrolled:
         _LOG.exception("host %s: enrolment failed", info.uuid)
         message = f"an unexpected {type(error).__name__}"
         return Enrolled(info, error=EnrolmentError(message, "report it with the log", "XENTPM_INTERNAL"))
+
+
+def _believed(identity: Identity, rules: Rules, kept: HostRecord | None) -> EkDecision:
+    """Why the EK is believed. kept: the record with the same keys, which goes on to count.
+
+    Raises: EnrolmentError.
+    """
+    anchors = rules.anchors
+    if kept is not None and not (anchors.roots or anchors.pins):
+        return EkDecision(kept.ek_trust, _AS_BEFORE)
+    try:
+        decision = check_ek(identity, anchors, rules.policy.ek_trust, rules.now)
+    except EnrolmentError as error:
+        if kept is None or error.code not in _UNPROVEN:
+            raise
+        return EkDecision(kept.ek_trust, _AS_BEFORE, (f"not proven anew: {error.message}",))
+    if kept is not None and decision.trust is EkTrust.FIRST_USE:
+        return EkDecision(kept.ek_trust, _AS_BEFORE)
+    return decision
 
 
 def _holds(existing: HostRecord, record: HostRecord) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xentpm_lib.errors import PolicyError, UsageError
@@ -58,6 +58,7 @@ class Enrolment:
     """What came of it. group: the new hosts'. policy: which appraises it.
 
     pool_changes: what is another than before in the record of a pool that was enrolled already, in words.
+    words: UUID to what the host is called in a command that people paste.
     """
 
     pool: PoolRecord
@@ -67,6 +68,7 @@ class Enrolment:
     policy_assigned: bool
     skipped: tuple[str, ...] = ()
     pool_changes: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -102,7 +104,8 @@ def enrol(
     with PoolClient(found.pool, lambda: credentials_of(request.login)) as client:
         hosts = tuple(enrol_hosts(client, chosen, rules, done))
     changes = _changes(station, found.pool)
-    enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped, changes)
+    words = {one.info.uuid: station.registry.word_for(one.info.uuid) for one in hosts}
+    enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped, changes, words)
     if any(one.host is not None for one in hosts):
         _write(station, request, enrolment)
         return enrolment
