@@ -274,7 +274,8 @@ def test_old_results_are_removed_and_altered_ones_told(tmp_path, caplog):
         with _watching(station, upkeep=0.3) as seen:
             _until(lambda: len(_last(seen)) == POOLS * POOL_SIZE)
             _until(lambda: len(station.store.history(first.host_id)) < 9)
-        assert set(_last(seen).values()) == {State.TRUSTED}
+        assert {host for host, state in _last(seen).items() if state is not State.TRUSTED} == {second.host_id}
+        assert _last(seen)[second.host_id] is State.UNTRUSTED_KEY
     assert f"the stored result of host {second.host_id} was altered" in caplog.text
 
 

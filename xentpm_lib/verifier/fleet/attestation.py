@@ -14,6 +14,7 @@ from xentpm_lib.verifier.challenge import ChallengeBook, ChallengeError
 from xentpm_lib.verifier.enrolment.identity import identity_findings
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.findings import Category, Finding, finding
+from xentpm_lib.verifier.fleet.states import still_in_doubt
 from xentpm_lib.verifier.policy.model import Policy, Replay
 from xentpm_lib.verifier.records import HostRecord, ReferenceValues
 from xentpm_lib.verifier.result import AttestationResult, TpmClock
@@ -116,7 +117,7 @@ def _attest(
     more = _identity(client, subject, result)
     if more:
         result = replace(result, findings=result.findings + more)
-    result = _still_in_doubt(subject, result)
+    result = still_in_doubt(subject.doubts, result)
     evidence = None if appraisal.evidence is None else QuoteEvidence.from_json(text)
     return Attempted(result, evidence, appraisal.evidence)
 
@@ -140,16 +141,10 @@ def _identity(client: PoolClient, subject: Subject, result: AttestationResult) -
     return tuple(one for one in found if one.code not in known)
 
 
-def _still_in_doubt(subject: Subject, result: AttestationResult) -> AttestationResult:
-    known = {one.code for one in result.findings}
-    more = tuple(one for one in subject.doubts if one.code not in known)
-    return replace(result, findings=result.findings + more) if more else result
-
-
 def _restarted(before: TpmClock | None, now: TpmClock | None) -> bool:
     """Whether the TPM was reset since the last quote that held. A quote that does not hold tells nothing."""
     return now is not None and (before is None or before.reset_count != now.reset_count)
 
 
 def _unappraised(subject: Subject, found: Finding, now: float) -> AttestationResult:
-    return _still_in_doubt(subject, unappraised(subject.host, subject.policy, now, found))
+    return still_in_doubt(subject.doubts, unappraised(subject.host, subject.policy, now, found))

@@ -49,7 +49,10 @@ class Fleet:
         self.appraised_at = self._restore()
         self.clients = Clients(self._credentials)
         announcer = Announcer(station.channels)
-        self.recorder = Recorder(station.store, self.states, announcer, self.roster.outline, stored, clock)
+        seen = station.registry.seq
+        self.recorder = Recorder(
+            station.store, self.states, announcer, self.roster.outline, stored, clock, seen
+        )
         self.engine = Engine(self.roster, Schedule(Random(), limits), self.recorder, self.clients, clock)
 
     def start(self) -> None:

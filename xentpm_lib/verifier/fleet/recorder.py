@@ -13,7 +13,8 @@ from typing import Literal
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.states import States, Transition, lasting
+from xentpm_lib.verifier.fleet.others import CHANGED, follow, renewed_by_others
+from xentpm_lib.verifier.fleet.states import States, Transition, lasting, still_in_doubt
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, state_changed
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
@@ -29,6 +30,7 @@ GATHER_S = 0.2
 """How long the first result of a transaction waits for others."""
 _QUEUED = 2000  # results that wait; who brings more has to wait, too
 _LAPSES_S = 1.0  # how often it is looked for leases that have ended
+_TRIES = 20  # while other processes change the ledger; after that it is told on what is known
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
 _WHO = "xentpm-attest"
 
@@ -66,6 +68,7 @@ class _Prepared:
 class Recorder:
     """Stores what it is given. Where the store cannot be used it tries again until it can be.
 
+    seen: number of the last ledger entry that ``states`` knows.
     outline: of a host, None when it is not watched any more; asked for hosts whose lease has ended.
     stored: called in the recorder's thread with each result that is stored, and the change that it made.
     lost: hosts of which not even that a result cannot be stored could be stored. failure: what ended it.
@@ -81,6 +84,7 @@ class Recorder:
         outline: Callable[[str], Outline | None],
         stored: Callable[[AttestationResult, Transition | None], None],
         clock: Callable[[], float] = time.time,
+        seen: int = 0,
     ) -> None:
         self._store = store
         self._states = states
@@ -93,6 +97,8 @@ class Recorder:
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.tell_restored = False
+        self._seen = seen
+        self._own: dict[str, float] = {}
         self.failure: Exception | None = None
         self.lost: set[str] = set()
 
@@ -179,22 +185,51 @@ class Recorder:
             self.lost.add(result.host_id)
 
     def _prepared(self, recordings: Sequence[Recording]) -> list[_Prepared]:
+        """The recordings with the changes that they make now, after what others have stored meanwhile."""
+        self._follow()
+        recordings = [self._with_doubts(one) for one in recordings]
         transitions = self._states.transitions(one.result for one in recordings)
         return [
             _Prepared(recording, transition, self._recorded(recording, transition))
             for recording, transition in zip(recordings, transitions, strict=True)
         ]
 
+    def _follow(self) -> None:
+        """Take in what others stored. Where that fails, storing will, too, and is tried again."""
+        try:
+            self._seen = follow(self._store, self._states, self._seen, self._own)
+        except Exception as error:
+            _failed(error)
+
+    def _with_doubts(self, recording: Recording) -> Recording:
+        result = still_in_doubt(self._states.doubts(recording.result.host_id), recording.result)
+        return recording if result is recording.result else replace(recording, result=result)
+
     def _commit(self, prepared: Sequence[_Prepared]) -> bool:
         """Store all of them. Whether they are. Raises: StoreError ``XENTPM_STORE_ALTERED``."""
         try:
-            self._store.record([one.recorded for one in prepared])
+            prepared = self._stored_at_last(prepared)
         except Exception as error:
             return _failed(error)
         self._states.committed(one.recording.result for one in prepared)
         for one in prepared:
+            if one.transition is not None:
+                self._own[one.transition.host_id] = one.transition.at
             self._stored(one.recording.result, one.transition)
         return True
+
+    def _stored_at_last(self, prepared: Sequence[_Prepared]) -> Sequence[_Prepared]:
+        """Store them; where somebody else was quicker, with the changes that they make after that."""
+        for _ in range(_TRIES):
+            try:
+                self._store.record([one.recorded for one in prepared], after=self._seen)
+                return prepared
+            except StoreError as error:
+                if error.code != CHANGED:
+                    raise
+            prepared = self._prepared([one.recording for one in prepared])
+        self._store.record([one.recorded for one in prepared])
+        return prepared
 
     def _store_works(self) -> bool:
         """Whether the store takes anything at all. Raises: StoreError ``XENTPM_STORE_ALTERED``."""
@@ -233,14 +268,22 @@ class Recorder:
         """Tell of leases that have ended: nobody attests the host, or nobody can."""
         for lapse in self._states.lapsed(self._clock(), self.tell_restored):
             outline = self._outline(lapse.host_id)
-            if outline is None:
+            if outline is None or self._renewed(lapse):
                 continue
             change = _change(outline, lapse)
             notifications = self._announcer.changed(change)
             if not self._append(_entry(change), notifications):
                 return
             self._states.told(lapse.host_id, lapse.new, lapse.at)
+            self._own[lapse.host_id] = lapse.at
             _LOG.warning("host %s (%s): its lease has ended", outline.host_name, lapse.host_id)
+
+    def _renewed(self, lapse: Transition) -> bool:
+        """Whether another process has renewed the lease; that cannot be told without the store."""
+        try:
+            return renewed_by_others(self._store, self._states, lapse)
+        except Exception as error:
+            return not _failed(error)
 
     def _append(self, entry: LedgerItem, notifications: tuple[Notification, ...]) -> bool:
         try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xentpm_lib.verifier.findings import LASTING, Finding
 from xentpm_lib.verifier.records import HostRecord
 from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
 
-__all__ = ["States", "Transition", "lasting", "state_at"]
+__all__ = ["States", "Transition", "lasting", "state_at", "still_in_doubt"]
 
 
 def state_at(host: HostRecord | None, result: AttestationResult | None, now: float) -> State:
@@ -163,6 +163,11 @@ class States:
                     standing.doubts = lasting(result)
                     standing.restored = False
 
+    def has_lapsed(self, host_id: str, now: float) -> bool:
+        """Whether the host's lease has ended, as far as it is known here."""
+        standing = self._standings.get(host_id)
+        return standing is not None and standing.expires_at <= now
+
     def lapsed(self, now: float, restored: bool = True) -> list[Transition]:
         """The hosts whose lease has ended, and for whom that was not told yet.
 
@@ -184,3 +189,10 @@ def lasting(result: AttestationResult) -> tuple[Finding, ...]:
     A result carries those of the results before it, so the newest has all of them.
     """
     return tuple(one for one in result.findings if one.failed and one.code in LASTING)
+
+
+def still_in_doubt(doubts: tuple[Finding, ...], result: AttestationResult) -> AttestationResult:
+    """The result with those of these findings that it does not have yet."""
+    known = {one.code for one in result.findings}
+    more = tuple(one for one in doubts if one.code not in known)
+    return replace(result, findings=result.findings + more) if more else result

@@ -116,7 +116,7 @@ class Watch:
         gc.freeze()  # what is known of the hosts stays: nobody need wait while it is searched for garbage
         self._fleet.start()
         self._dispatcher.start()
-        _LOG.info("watching %d hosts of %d pools", len(hosts), len(self._station.registry.pools()))
+        _LOG.info("hosts watched: %d, in pools: %d", len(hosts), len(self._station.registry.pools()))
         self._systemd.ready(self._status())
 
     def _first_turn(self, host: HostRecord, hosts: int) -> float:
@@ -202,9 +202,10 @@ class Watch:
     def _stored(self, result: AttestationResult, change: Transition | None) -> None:
         if change is not None:
             old = "new" if change.old is None else change.old.value
-            codes = ", ".join(dict.fromkeys(one.code for one in result.findings if one.failed))
+            failed = ", ".join(dict.fromkeys(one.code for one in result.findings if one.failed))
+            codes = f" ({failed})" if failed else ""
             level = logging.INFO if result.state.value == "trusted" else logging.WARNING
-            _LOG.log(level, "host %s: %s -> %s %s", result.host_name, old, change.new.value, codes)
+            _LOG.log(level, "host %s: %s -> %s%s", result.host_name, old, change.new.value, codes)
             self._dispatcher.wake()
         if self._told is not None:
             self._told(result, change)

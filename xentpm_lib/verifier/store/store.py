@@ -162,8 +162,11 @@ class Store:
 
     # Results.
 
-    def record(self, batch: Sequence[Recorded], who: str = _STATION) -> list[int]:
-        """Store attestations with evidence, notifications and ledger entries: all, or none. Their numbers."""
+    def record(self, batch: Sequence[Recorded], who: str = _STATION, after: int | None = None) -> list[int]:
+        """Store attestations with evidence, notifications and ledger entries: all, or none. Their numbers.
+
+        after: number of the last entry that the changes of state rest on; ``append_all`` says what it raises.
+        """
         with self._database.write() as connection:
             numbers = self._results.add(connection, batch)
             self._outbox.add(connection, [each for one in batch for each in one.notifications])
@@ -172,7 +175,7 @@ class Store:
                 for number, one in zip(numbers, batch, strict=True)
                 for item in one.entries
             ]
-            entries = self._append(connection, items, who, None) if items else []
+            entries = self._append(connection, items, who, after) if items else []
         self._advance(entries)
         return numbers
 

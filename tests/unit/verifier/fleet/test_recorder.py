@@ -12,6 +12,7 @@ from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_evidence, make_result
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.fleet.recorder import Outline, Recorder, Recording
 from xentpm_lib.verifier.fleet.states import States
 from xentpm_lib.verifier.notify.change import Announcer
@@ -19,6 +20,7 @@ from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
 
+UNTRUSTED = "untrusted-measurement"
 OUTLINE = Outline("host-1", "p-1", "pool", False)
 HOSTS = [SoftwareAttester(name=f"host-{number}").record(enrolled_at=NOW - 10) for number in range(3)]
 
@@ -26,12 +28,13 @@ HOSTS = [SoftwareAttester(name=f"host-{number}").record(enrolled_at=NOW - 10) fo
 class Bench:
     """A station with hosts, a recorder on it, and what it said."""
 
-    def __init__(self, home):
+    def __init__(self, home, station=None):
         self.now = NOW
         self.home = home
-        self.station = Station.init(home, "version = 1\n", clock=lambda: self.now)
-        items = [ledger_bodies.host_enrolled(host) for host in HOSTS]
-        self.station.store.append_all(items, who="test")
+        self.station = station or Station.init(home, "version = 1\n", clock=lambda: self.now)
+        if station is None:
+            items = [ledger_bodies.host_enrolled(host) for host in HOSTS]
+            self.station.store.append_all(items, who="test")
         self.station.refresh()
         self.states = States()
         for host in HOSTS:
@@ -45,6 +48,13 @@ class Bench:
             lambda result, change: self.said.append((result, change)),
             clock=lambda: self.now,
         )
+
+    @classmethod
+    def beside(cls, bench):
+        """Another process on the same station; it has begun to record."""
+        made = cls(bench.home, Station.open(bench.home))
+        made.recorder.start()
+        return made
 
     def put(self, number, state="trusted", evidence=None, **changes):
         changes.setdefault("appraised_at", self.now)
@@ -230,3 +240,57 @@ def test_a_text_that_cannot_be_told_leaves_the_result(bench, caplog):
     bench.until(lambda: bench.said)
     assert "nobody can be told" in caplog.text
     assert bench.station.store.latest()[HOSTS[0].host_id].result == result
+
+
+def test_two_processes_tell_a_change_once_and_know_of_each_other(bench):
+    other = Bench.beside(bench)
+    try:
+        for one in (bench, other):
+            one.put(0)
+            one.until(lambda one=one: one.said)
+        assert bench.told() == [(HOSTS[0].host_id, None, "trusted")]
+        other.put(0, "untrusted", appraised_at=NOW + 1)
+        other.until(lambda: len(other.said) == 2)
+        bench.put(0, appraised_at=NOW + 2)
+        bench.until(lambda: len(bench.said) == 2)
+        changes = [(entry.body["old"], entry.body["new"]) for entry in bench.changes()]
+        assert changes == [(None, "trusted"), ("trusted", UNTRUSTED), (UNTRUSTED, "trusted")]
+    finally:
+        other.recorder.close(5)
+        other.station.close()
+
+
+def test_what_another_process_found_for_good_stays(bench):
+    other = Bench.beside(bench)
+    try:
+        bench.put(0)
+        bench.until(lambda: bench.said)
+        lasting = (finding("UUID_CHANGED"),)
+        other.put(0, "untrusted", appraised_at=NOW + 1, findings=lasting)
+        other.until(lambda: other.said)
+        bench.put(0, appraised_at=NOW + 2)
+        bench.until(lambda: len(bench.said) == 2)
+        result, change = bench.said[1]
+        assert "UUID_CHANGED" in [one.code for one in result.findings] and change is None
+    finally:
+        other.recorder.close(5)
+        other.station.close()
+
+
+def test_a_lease_that_another_process_renewed_has_not_ended(bench):
+    other = Bench.beside(bench)
+    try:
+        bench.put(0)
+        bench.until(lambda: bench.said)
+        other.now = NOW + 600
+        other.put(0)
+        other.until(lambda: other.said)
+        bench.now = NOW + 1000  # after this process's lease, within the other's
+        bench.recorder.tell_restored = True
+        time.sleep(2.5)
+        assert len(bench.changes()) == 1
+        bench.now = NOW + 1600
+        bench.until(lambda: len(bench.changes()) == 2)
+    finally:
+        other.recorder.close(5)
+        other.station.close()
