@@ -178,7 +178,7 @@ def test_watch_attests_tells_and_ends_when_told(station: AttestCli, tmp_path: Pa
     log = tmp_path / "log"
     with log.open("w") as stderr, station.start("watch", "--json", stderr=stderr) as watch:
         try:
-            _wait_for("watching 2 hosts", log)
+            _wait_for("hosts watched: 2", log)
             station.good("asset-tag", "host2", "cd" * 20)  # a running watch takes it up
             assert watch.stdout is not None and "ASSET_TAG_MISSING" in watch.stdout.readline()
             second = station.run("watch")
