@@ -133,7 +133,8 @@ def parser(words: Sequence[str]) -> Parser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    top.set_defaults(run=None, parser=top)
+    commands = top.add_subparsers(metavar="COMMAND")
     chosen = {COMMANDS[word][0] for word in words if word in COMMANDS}
     for name, (add, help_text) in COMMANDS.items():
         if add not in chosen:
@@ -173,6 +174,8 @@ def _set_up_logging() -> None:
 
 def _run(words: Sequence[str]) -> int:
     _set_up_logging()
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
         arguments, unknown = parser(words).parse_known_args(words)
     except ImportError as error:
@@ -181,6 +184,8 @@ def _run(words: Sequence[str]) -> int:
         ) from error
     if unknown:
         arguments.parser.error(f"there is no option or argument {unknown[0]!a} here")
+    if arguments.run is None:
+        arguments.parser.missing_command()
     return int(arguments.run(arguments, Output(getattr(arguments, "json", False))))
 
 

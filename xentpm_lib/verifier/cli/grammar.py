@@ -53,6 +53,11 @@ class Parser(argparse.ArgumentParser):
         tell(f"{PROGRAM}: {message}\nhint: {hint}")
         raise WrongUsage(message, hint)
 
+    def missing_command(self) -> NoReturn:
+        """Tell which commands there are. Raises: WrongUsage."""
+        known = next(one.choices for one in self._actions if isinstance(one, argparse._SubParsersAction))
+        self.error(f"a command is missing; there are: {', '.join(known)}")
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
@@ -99,9 +104,8 @@ def add_group(
         parents=[common_options()] if alone is not None else [],
         allow_abbrev=False,
     )
-    if alone is not None:
-        parser.set_defaults(run=alone, parser=parser)
-    return parser.add_subparsers(metavar="COMMAND", required=alone is None)
+    parser.set_defaults(run=alone, parser=parser)
+    return parser.add_subparsers(metavar="COMMAND")
 
 
 def common_options() -> Parser:

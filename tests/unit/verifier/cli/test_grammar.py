@@ -110,7 +110,10 @@ def test_every_command_that_is_named_anywhere_exists(path: Path) -> None:
         (["hosts", "--home", ""], "wanted a directory, got nothing"),
         (["show"], "the following arguments are required: HOST"),
         (["show", "a", "b"], "there is no option or argument 'b' here"),
-        (["baseline"], "the following arguments are required: COMMAND"),
+        (["baseline"], "a command is missing; there are: capture, approve, "),
+        (["pool"], "a command is missing; there are: list, pin, password"),
+        (["store"], "a command is missing; there are: "),
+        (["keys"], "a command is missing; there are: jwks"),
         (["baseline", "capture", "h"], "the following arguments are required: --label"),
         (["baseline", "capture", "h", "--label", " "], "wanted 1 to 100 printable characters"),
         (["baseline", "capture", "h", "--label", "a\x1b[31m"], "wanted 1 to 100 printable characters"),
@@ -123,7 +126,7 @@ def test_every_command_that_is_named_anywhere_exists(path: Path) -> None:
         (["enroll", "u", "--keep-password", "plain"], "there is no how 'plain'"),
         (["enroll", "u", "--password", "secret"], "there is no option or argument '--password' here"),
         (["policy", "show"], "one of the arguments NAME --group is required"),
-        ([], "the following arguments are required: COMMAND"),
+        ([], "a command is missing; there are: init, enroll, forget, "),
     ],
 )
 def test_wrong_words(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +145,15 @@ def test_fingerprints_are_taken_as_openssl_and_browsers_write_them() -> None:
     colons = ":".join(plain[at : at + 2] for at in range(0, 64, 2)).upper()
     arguments = GRAMMAR.parse_args(["enroll", "u", "--pin", colons, "--pin", f"SHA256:{plain}"])
     assert arguments.pin == [plain, plain]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "enroll "), (["baseline"], "approve "), (["hosts"], "--state ")]
+)
+def test_help_is_a_command(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(["help", *words])
+    assert ended.value.code == 0 and said in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
