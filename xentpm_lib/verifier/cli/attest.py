@@ -63,6 +63,8 @@ def _attest(arguments: argparse.Namespace, out: Output) -> int:
                 [one.host_name, pools[one.host_id], one.state.value, reason(one.state, one)]
                 for one in done.results
             ],
+            drop=["POOL"],
+            cut=True,
         )
         _tell_next(done.results, station, out)
     for problem in done.problems:

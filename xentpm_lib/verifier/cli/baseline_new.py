@@ -139,7 +139,9 @@ def _approve(arguments: argparse.Namespace, out: Output) -> int:
             {"baseline": reference_json(reference), "differences": differences_json(proposal.differences)}
         )
     else:
-        said = reference.label if reference.label.startswith("approved ") else f"approved as {reference.label}"
+        said = (
+            reference.label if reference.label.startswith("approved ") else f"approved as {reference.label}"
+        )
         out.text(f"{host.name}: {said} ({reference.reference_id[:8]})")
         out.note(f"Next: xentpm-attest attest {station.registry.word_for(host.host_id)}")
     return 0

@@ -64,7 +64,7 @@ def _history(arguments: argparse.Namespace, out: Output) -> int:
         out.document([event.to_object() for event in events])
     elif events:
         rows = [[words.clock_time(event.at), event.who, event.what] for event in events]
-        out.table(["WHEN", "WHO", "WHAT"], rows)
+        out.table(["WHEN", "WHO", "WHAT"], rows, drop=["WHO"])
     else:
         out.note("Nothing was recorded of it.")
     return 0

@@ -78,6 +78,8 @@ def _hosts(arguments: argparse.Namespace, out: Output) -> int:
         out.table(
             ["HOST", "POOL", "GROUP", "STATE", "SINCE", "ATTESTED", "WHY"],
             [_row(view, now) for view in found],
+            drop=["POOL", "GROUP", "ATTESTED", "SINCE"],
+            cut=True,
         )
     return exit_status(view.state for view in found)
 

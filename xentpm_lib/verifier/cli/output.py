@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.cli.columns import GAP, MIN_LAST, fitting, shortened, widths
 from xentpm_lib.verifier.plain import one_line
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Output", "Progress", "clean", "clean_lines", "discard_stdout", "tell"]
 
 _MAX_CELL = 100_000  # characters of a line; longer than any that is meant
-_PIPE_COLUMNS = 240  # a table in a pipe is for grep: its lines are not wrapped
+_PIPE_COLUMNS = 240  # at least
 _STYLES = {
     "trusted": "green",
     "unreachable": "yellow",
@@ -94,18 +95,41 @@ class Output:
         if not self.as_json:
             tell("It counts from the next attestation on. Now, unless a watch runs: xentpm-attest attest")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table; states are coloured on a terminal. Raises: as ``text``."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        drop: Sequence[str] = (),
+        cut: bool = False,
+    ) -> None:
+        """A table; states are coloured on a terminal. Only the last column is ever wrapped.
+
+        drop: columns that go where a terminal is narrow, the first one first. cut: there the last column is
+        cut, not wrapped. Raises: as ``text``.
+        """
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in columns:
-            table.add_column(Text(column), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(clean(cell), style=_style(cell)) for cell in row))
+        cells = [[clean(cell) for cell in row] for row in rows]
+        needed = widths(columns, cells)
         rendered = io.StringIO()
-        _console(sys.stdout, rendered).print(table)
+        console = _console(sys.stdout, rendered)
+        shown = fitting(columns, needed, console.width, drop) if console.is_terminal else range(len(columns))
+        last = shown[-1]
+        console.width = max(console.width, sum(needed[at] + GAP for at in shown[:-1]) + MIN_LAST)
+        if not console.is_terminal:  # a table in a pipe is for grep: its lines are not wrapped
+            console.width = max(console.width, sum(needed) + GAP * len(needed))
+        room = console.width - sum(needed[at] + GAP for at in shown[:-1])
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+        for at in shown:
+            if at == last:
+                table.add_column(Text(columns[at]), max_width=room, overflow="fold", no_wrap=cut)
+            else:
+                table.add_column(Text(columns[at]), min_width=needed[at], no_wrap=True)
+        for row in cells:
+            row[last] = shortened(row[last], room) if cut else row[last]
+            table.add_row(*(Text(row[at], style=_style(row[at])) for at in shown))
+        console.print(table)
         lines = [line.rstrip() for line in rendered.getvalue().rstrip("\n").split("\n")]
         self._write("\n".join(lines) + "\n")
 

@@ -37,7 +37,7 @@ def reason(state: State, result: AttestationResult | None) -> str:
     shown = [found for found in result.findings if found.severity is not Severity.INFO]
     shown.sort(key=lambda found: _ORDER[found.severity])
     told = [found.component or found.kind.title for found in shown]
-    return ", ".join(dict.fromkeys(told))
+    return "; ".join(dict.fromkeys(told))
 
 
 def view_reason(view: HostView, now: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -41,6 +42,31 @@ def test_nothing_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     Output().table(["A", "B"], [["a" * 90, "b" * 90]])
     assert "a" * 90 + "  " + "b" * 90 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 120])
+def test_a_narrow_terminal_breaks_no_word(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    uuid, state, why = (
+        "eb1efe05-d02d-4f37-b7dc-0123456789ab",
+        "untrusted-measurement",
+        "boot configuration " * 9,
+    )
+    names = ["HOST", "POOL", "STATE", "ATTESTED", "WHY"]
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    row = ["host1", "the pool of rack 7", state, "5 min ago", why]
+    Output().table(names, [row], drop=["POOL", "ATTESTED"], cut=True)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue()).splitlines()
+    assert len(shown) == 2 and max(map(len, shown)) <= columns and shown[1].endswith("...")
+    assert state in shown[1] and ("the pool of rack 7" in shown[1]) is (columns >= 80)
+    Output().table(["HOST", "UUID", "OUTCOME", "KEY"], [["host1", uuid, "enrolled", why]])
+    assert uuid in sys.stdout.getvalue()
 
 
 def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from types import SimpleNamespace
 
 import pytest
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli import words
+from xentpm_lib.verifier.cli.states_text import reason
 from xentpm_lib.verifier.errors import CollectionError
-from xentpm_lib.verifier.findings import FINDING_KINDS
+from xentpm_lib.verifier.findings import FINDING_KINDS, finding
+from xentpm_lib.verifier.result import State
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,10 @@ def test_an_error_without_a_hint_has_its_finding_s_advice() -> None:
     error = CollectionError("HOST_OFFLINE", "off")
     assert words.advice(error) == FINDING_KINDS["HOST_OFFLINE"].advice != ""
     assert words.advice(UsageError("x")) == ""
+
+
+def test_components_that_contain_commas_are_told_apart() -> None:
+    kernel, loader = "Xen, dom0 kernel or initrd", "boot loader"
+    found = tuple(finding("PCR_CHANGED", component=name) for name in (kernel, loader, kernel))
+    result = SimpleNamespace(findings=found)
+    assert reason(State.UNTRUSTED_MEASUREMENT, result) == f"{kernel}; {loader}"
