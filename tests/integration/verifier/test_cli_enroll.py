@@ -89,6 +89,7 @@ def test_without_a_terminal_nothing_is_confirmed(station: AttestCli, sim_pool: S
     assert ended.status == 1 and "--pin " in ended.err and fetch_certificate(sim_pool.url).pin in ended.err
     other = station.run("enroll", sim_pool.url, "--pin", "00" * 32, *station.ek_ca())
     assert other.status == 1 and "another certificate than the pinned" in other.err
+    assert "there is no terminal to ask at" in ended.err and "the --pin or --ca is wrong" in other.err.lower()
 
 
 def test_wrong_password(station: AttestCli, sim_pool: SimPool) -> None:
@@ -153,6 +154,8 @@ def test_a_tpm_that_nobody_vouches_for(station: AttestCli, sim_pool: SimPool) ->
     assert "--ek-ca" in ended.err or "--ek-pin" in ended.err
     assert "the EK certificate is from CN=swtpm-localca" in ended.err
     assert station.json("hosts") == []
+    early = station.run("enroll", sim_pool.url, "--ek-ca", "/nowhere")
+    assert "/nowhere" in early.err and "certificate" not in early.err.split("hint")[0], early
     for words in (["--ek-ca", "/nowhere"], ["--ek-pin", "/nowhere"]):
         ended = station.run("enroll", sim_pool.url, "--ca", ca, *words)
         assert ended.status == 1 and "/nowhere" in ended.err and "hint: Give" in ended.err
@@ -218,11 +221,16 @@ def test_a_pool_that_has_moved(station: AttestCli, sim_pool: SimPool) -> None:
 
 def test_forget(station: AttestCli, sim_pool: SimPool) -> None:
     station.good("enroll", sim_pool.url, *station.trust())
-    station.good("forget", "host2")
+    uuid = station.json("show", "host2", status=3)["host"]["uuid"]
+    asked = station.run("forget", "host2")
+    assert asked.status == 1 and "no terminal to ask at: host2 is watched as before" in asked.err
+    station.good("forget", "host2", "--yes")
+    assert "forgotten" in station.good("history", uuid)
+    assert "by its UUID" in station.run("history", "host2").err
     assert [one["host"]["name"] for one in station.json("hosts", status=3)] == ["host1"]
     ended = station.run("forget", "host2")
     assert ended.status == 1 and "there is no enrolled host 'host2'" in ended.err
-    station.good("forget", "host1")
+    station.good("forget", "host1", "--yes")
     assert station.json("pool", "list") == []
 
 

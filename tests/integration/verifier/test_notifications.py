@@ -110,10 +110,10 @@ def test_everybody_is_told_of_every_change_once(station, pool, receiver):
     station("attest")
     assert _news(pool, receiver, seen) == ([("host2", "xentpm_host_trusted")], [("host2", "trusted")])
 
-    station("forget", "host2")
+    station("forget", "host2", "--yes")
     assert _news(pool, receiver, seen)[1] == [("host2", "not-enrolled")]
     assert _marks(pool, "host2") == ([], {})
-    station("forget", "host1")  # the last one: its pool goes, too
+    station("forget", "host1", "--yes")  # the last one: its pool goes, too
     assert _marks(pool, "host1") == ([], {})
     counts = {one["name"]: one["waiting"] for one in json.loads(station("--json", "channels", "list"))}
     assert counts == {"messages": 0, "marks": 0, "hook": 0}

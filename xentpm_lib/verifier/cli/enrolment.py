@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from xentpm_lib.verifier.cli import words
+from xentpm_lib.verifier.cli import prompts, words
 from xentpm_lib.verifier.cli.credentials import add_login_options, chosen_login
 from xentpm_lib.verifier.cli.grammar import Commands, Parser, add_command
 from xentpm_lib.verifier.cli.output import Output
 from xentpm_lib.verifier.cli.stations import make_station, open_station
 from xentpm_lib.verifier.cli.tls import add_trust_options, chosen_trust
 from xentpm_lib.verifier.cli.words import advice
+from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.enrol import Enrolled
 from xentpm_lib.verifier.findings import advice_for
 from xentpm_lib.verifier.operations import enrolment, hosts
@@ -56,9 +57,10 @@ def add(commands: Commands) -> None:
         _forget,
         "stop watching a host",
         "xentpm-attest forget host2",
-        "What was recorded about it is kept. Taking it up again needs a new enrolment.",
+        "What was recorded about it is kept: see history UUID. Taking it up again needs a new enrolment.",
     )
     forget.add_argument("host", metavar="HOST", help="name or UUID")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_enroll(commands: Commands) -> None:
@@ -116,6 +118,7 @@ def _enroll(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         known = find_pool(station, arguments.pool) if arguments.pool else only_pool(station)
         url = known.addresses[0] if known else words.checked_url(arguments.pool)
+        EkAnchors.load(arguments.ek_ca, arguments.ek_pin)  # their mistakes come before all questions
         tls = chosen_trust(arguments, url, known.tls if known else None)
         login = chosen_login(arguments, url, known_login(station, known))
         request = EnrolRequest(
@@ -201,9 +204,17 @@ def _enrolment_json(done: enrolment.Enrolment) -> dict[str, Any]:
 
 def _forget(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        host = hosts.forget(station, arguments.host)
+        host = hosts.named(station, arguments.host)
+        if not arguments.yes:
+            prompts.confirm(
+                f"Stop watching {host.name} ({host.host_id})?",
+                f"{host.name} is watched as before",
+                "--yes forgets it without a question.",
+            )
+        hosts.forget(station, host.host_id)
     if out.as_json:
         out.document({"uuid": host.host_id, "name": host.name})
     else:
         out.text(f"{host.name} is not watched any more.")
+        out.note(f"What was recorded of it: xentpm-attest history {host.host_id}")
     return 0

@@ -46,7 +46,7 @@ def password_of_file(path: str) -> str:
 def confirm(question: str, otherwise: str, hint: str) -> None:
     """Ask for a ``yes`` on the terminal. Raises: UsageError with ``otherwise`` unless that is the answer."""
     if not _interactive():
-        raise UsageError(otherwise, hint)
+        raise UsageError(f"there is no terminal to ask at: {otherwise}", hint)
     while True:
         tell(f"{question} (yes/no)")
         answer = sys.stdin.readline()

@@ -62,7 +62,7 @@ def _confirmed(url: str) -> str:
     prompts.confirm(
         "Is it the same?",
         f"the certificate of {url} was not confirmed, so nothing was sent to it",
-        f"If it is the right one: --pin {contact.pin}, or --ca FILE.",
+        f"Compare it on the host first. If it is the same: --pin {contact.pin}, or --ca FILE.",
     )
     return contact.pin
 

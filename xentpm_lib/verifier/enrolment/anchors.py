@@ -130,7 +130,8 @@ def _certificates(path: Path) -> list[x509.Certificate]:
         for one in found:
             _ = one.extensions, one.public_key()  # parsed when they are asked for; find faults now
     except Exception as error:  # bytes that are no certificate raise about anything in the library
-        raise UsageError("{}: no certificate that can be read: {}".format(path, error)) from error
+        why = "it is PEM, but holds something else or is damaged" if _BEGIN in data else "neither PEM nor DER"
+        raise UsageError("{}: no certificate that can be read: {}".format(path, why)) from error
     return found
 
 

@@ -32,6 +32,7 @@ MAX_CHAIN_DEPTH = 8  # certificates between the EK's and the root; the longest k
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 _ANY_USAGE = x509.ObjectIdentifier("2.5.29.37.0")
 _TPM_ATTRIBUTES = tuple(x509.ObjectIdentifier("2.23.133.2.{}".format(number)) for number in (1, 2, 3))
+_MAX_ROOTS = 3  # that are named in a message
 _MAX_NAME = 200  # characters of a name in a message
 _UNDERSTOOD = frozenset(  # what may be critical in an EK certificate
     {
@@ -149,8 +150,9 @@ def _check_path(
     try:
         builder.build_client_verifier().verify(certificate, intermediates)
     except Exception as error:  # VerificationError, and what hostile certificates raise besides
-        reason = "nobody who is trusted vouches for the EK certificate of {}: {}"
-        raise _untrusted(reason.format(describe_tpm(certificate), one_line(str(error), _MAX_NAME))) from error
+        reason = "no path leads from the EK certificate of {} to a root of --ek-ca ({})"
+        roots = "; ".join(_name(root.subject) for root in anchors.roots[:_MAX_ROOTS])
+        raise _untrusted(reason.format(describe_tpm(certificate), roots)) from error
 
 
 def _ca_policy() -> ExtensionPolicy:

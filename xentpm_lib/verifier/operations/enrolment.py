@@ -28,7 +28,7 @@ __all__ = ["EnrolRequest", "Enrolment", "enrol", "without_baseline"]
 DEFAULT_GROUP = "default"
 _HINTS = {
     "XAPI_AUTHENTICATION": "Nothing was kept. Try again; --username says who logs in, if it is not root.",
-    "TLS_CERTIFICATE": "Say how to recognise the server: --ca FILE, or --pin SHA256.",
+    "TLS_CERTIFICATE": "The --pin or --ca is wrong, or somebody is in between: compare it on the host.",
     "POOL_UNREACHABLE": "Look at the URL, at the network, and at the pool's master.",
 }
 """What to do where a pool is enrolled; elsewhere the advice of the finding counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import read_state_change
 from xentpm_lib.verifier.result import AttestationResult
@@ -39,15 +40,30 @@ class HistoryEvent:
 
 
 def events(station: Station, word: str, results: bool, limit: int) -> list[HistoryEvent]:
-    """The newest ``limit`` events of a host, oldest first. Raises: UsageError, StoreError."""
-    host = station.registry.host(word)
-    reader = _Reader(host.host_id)
+    """The newest ``limit`` events of a host, oldest first. A forgotten host is known by its UUID.
+
+    Raises: UsageError, StoreError.
+    """
+    host_id = _host_id(station, word)
+    reader = _Reader(host_id)
     read = [reader.read(entry) for entry in station.store.entries()]
     found = [event for event in read if event is not None]
     if results:
-        found += [_of_result(one.result) for one in station.store.history(host.host_id, limit)]
+        found += [_of_result(one.result) for one in station.store.history(host_id, limit)]
         found.sort(key=lambda event: event.at)
     return found[-limit:]
+
+
+def _host_id(station: Station, word: str) -> str:
+    """Raises: UsageError, StoreError."""
+    try:
+        return station.registry.host(word).host_id
+    except UsageError as error:
+        entries = station.store.entries()
+        if any(entry.kind == "host_enrolled" and entry.subject == word.lower() for entry in entries):
+            return word.lower()
+        error.hint = f"{error.hint} A host that was forgotten is found by its UUID; audit export has it."
+        raise
 
 
 class _Reader:

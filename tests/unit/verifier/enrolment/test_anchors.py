@@ -98,7 +98,8 @@ def test_a_file_that_is_no_certificate(data, tmp_path):
 
 def test_one_broken_certificate_in_a_bundle(tmp_path):
     data = pem(ROOT.certificate) + b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
-    assert "no certificate that can be read" in refused(written(tmp_path, "a.pem", data))
+    said = refused(written(tmp_path, "a.pem", data))
+    assert "no certificate that can be read: " in said and ("PEM" in said) and "https://" not in said
 
 
 def test_files_that_cannot_be_read(tmp_path):
