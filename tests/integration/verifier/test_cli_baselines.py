@@ -149,3 +149,14 @@ def test_a_webhook(station: AttestCli, tmp_path: Path) -> None:
     station.good("channels", "test", "messages", "--host", "host1")
     names = [one["name"] for one in station.json("channels")]
     assert names == ["messages", "marks", "hook"]
+
+
+def test_a_label_that_is_given_again_after_retiring(station: AttestCli) -> None:
+    for _ in range(2):
+        station.good("baseline", "capture", "host1", "--label", "again")
+        station.good("baseline", "retire", "again@host1")
+    ended = station.run("baseline", "retire", "again@host1")
+    identifiers = [
+        one["id"] for one in station.json("baseline", "list", "--retired") if one["label"] == "again"
+    ]
+    assert ended.status == 1 and all(one in ended.err for one in identifiers)

@@ -50,12 +50,12 @@ def find(station: Station, word: str) -> ReferenceValues:
             raise
     host = station.registry.host(name)
     found = [one for one in station.registry.references() if one.label == label and host.host_id in one.hosts]
-    if len(found) != 1:
-        raise UsageError(
-            f"{len(found)} baselines of {host.name} are labelled {label!a}",
-            "See xentpm-attest baseline list.",
-        )
-    return found[0]
+    active = [one for one in found if one.retired_at is None]
+    if len(active) == 1 or len(found) == 1:
+        return (active or found)[0]
+    identifiers = ", ".join(one.reference_id for one in found[:_SHOWN])
+    hint = f"Give one of these: {identifiers}." if found else "See xentpm-attest baseline list."
+    raise UsageError(f"{len(found)} baselines of {host.name} are labelled {label!a}", hint)
 
 
 def _names(station: Station, references: Sequence[ReferenceValues]) -> str:

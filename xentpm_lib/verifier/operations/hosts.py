@@ -36,7 +36,8 @@ NOT_ATTESTED = "not attested yet"
 class HostView:
     """A host as it stands. since: when its state began; None when nothing was recorded.
 
-    result: of its last attestation, which may be long ago. policy: name; empty where its group has none.
+    result: of its last attestation since it was enrolled, which may be long ago.
+    policy: its name; empty where the host's group has none.
     word: what it is called in a command that people paste.
     """
 
@@ -64,6 +65,8 @@ def views(station: Station, hosts: Sequence[HostRecord], now: float | None = Non
         result = None if stored is None else stored.result
         state = state_at(host, result, at)
         pool = station.registry.pool(host.pool_id)
+        if state is State.STALE and result is not None and result.appraised_at < host.enrolled_at:
+            result = None  # of an earlier enrolment
         since, policy = _since(station, host, state, result), _policy(station, host)
         word = station.registry.word_for(host.host_id)
         found.append(HostView(host, pool, state, since, result, policy, word))
