@@ -137,11 +137,10 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def _refuse_repetition(pairs: List[Tuple[str, Any]]) -> None:
-    seen = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
-        seen.add(name)
+    from collections import Counter
+
+    ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+    raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
 
 
 def _integer(digits: str) -> int:
