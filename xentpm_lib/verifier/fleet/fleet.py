@@ -11,6 +11,7 @@ from random import Random
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.engine import Engine
+from xentpm_lib.verifier.fleet.others import take_up
 from xentpm_lib.verifier.fleet.recorder import Recorder
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.schedule import DEFAULT_LIMITS, Limits, Schedule
@@ -94,9 +95,7 @@ class Fleet:
         for host_id, stored in latest.items():
             if stored.altered:
                 _LOG.critical("the stored result of host %s was altered: xentpm-attest store check", host_id)
-                self.states.restore_altered(stored.result)
-            else:
-                self.states.restore(stored.result, stored.clock)
+            take_up(self.states, stored)
         return {host_id: stored.result.appraised_at for host_id, stored in latest.items()}
 
     def client_of(self, pool_id: str) -> PoolClient:

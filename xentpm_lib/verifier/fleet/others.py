@@ -6,11 +6,20 @@ from collections.abc import Mapping
 
 from xentpm_lib.verifier.fleet.states import States, Transition
 from xentpm_lib.verifier.ledger_bodies import read_state_change
+from xentpm_lib.verifier.store.model import StoredResult
 from xentpm_lib.verifier.store.store import Store
 
-__all__ = ["CHANGED", "follow", "renewed_by_others"]
+__all__ = ["CHANGED", "follow", "renewed_by_others", "take_up"]
 
 CHANGED = "XENTPM_STORE_CHANGED"
+
+
+def take_up(states: States, stored: StoredResult) -> None:
+    """Go on from what is stored of a host, be it only that it was altered."""
+    if stored.altered:
+        states.restore_altered(stored.result)
+    else:
+        states.restore(stored.result, stored.clock)
 
 
 def follow(store: Store, states: States, seen: int, own: Mapping[str, float]) -> int:
@@ -44,7 +53,5 @@ def renewed_by_others(store: Store, states: States, lapse: Transition) -> bool:
 
 def _restore(store: Store, states: States, host_id: str) -> None:
     stored = store.latest(host_id).get(host_id)
-    if stored is not None and stored.altered:
-        states.restore_altered(stored.result)
-    elif stored is not None:
-        states.restore(stored.result, stored.clock)
+    if stored is not None:
+        take_up(states, stored)

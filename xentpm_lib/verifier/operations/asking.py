@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from xentpm_lib.verifier.challenge import ChallengeBook
 from xentpm_lib.verifier.fleet.attestation import Attempted, Subject, attest_host
 from xentpm_lib.verifier.fleet.clients import Clients
+from xentpm_lib.verifier.fleet.others import take_up
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States
 from xentpm_lib.verifier.operations.pools import credentials_for
@@ -83,7 +84,7 @@ def asking(station: Station) -> Iterator[Asking]:
     states = States()
     roster = Roster(station.registry, states)
     for stored in station.store.latest().values():
-        states.restore(stored.result, stored.clock)
+        take_up(states, stored)
     clients = Clients(lambda pool_id: credentials_for(station, pool_id))
     try:
         yield Asking(station, states, roster, clients, ChallengeBook())
