@@ -137,10 +137,9 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def _refuse_repetition(pairs: List[Tuple[str, Any]]) -> None:
-    from collections import Counter
-
-    ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-    raise FormatError("the key {} is given twice".format(ascii(name[:32])), where="JSON object")
+    names = sorted(name for name, _ in pairs)
+    repeated = next(name for name, following in zip(names, names[1:]) if name == following)
+    raise FormatError("the key {} is given twice".format(ascii(repeated[:32])), where="JSON object")
 
 
 def _integer(digits: str) -> int:
