@@ -100,11 +100,14 @@ class AttestCli:
         assert self.pool is not None
         return [word for path in self.pool.ek_ca for word in ("--ek-ca", str(path))]
 
-    def typed(self, words: List[str], answers: Dict[str, str]) -> Ended:
-        """Run a command on a terminal and answer each question that contains a key, once."""
+    def typed(self, words: List[str], answers: Dict[str, str], term: str = "xterm") -> Ended:
+        """Run a command on a terminal and answer each question that contains a key, once.
+
+        term: what the terminal says it can do, whatever terminal the tests themselves have.
+        """
         pid, terminal = pty.fork()
         if pid == 0:  # pragma: no cover
-            os.execve(sys.executable, [*PROGRAM, *words], self.env)
+            os.execve(sys.executable, [*PROGRAM, *words], dict(self.env, TERM=term))
         shown, waiting = "", dict(answers)
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:

@@ -174,6 +174,11 @@ def test_a_bar_on_a_terminal(station: AttestCli) -> None:
     assert ended.status == 0 and "asking hosts" in ended.out and "trusted" in ended.out
 
 
+def test_no_bar_where_the_cursor_cannot_be_moved(station: AttestCli) -> None:
+    ended = station.typed(["attest"], {}, term="dumb")
+    assert ended.status == 0 and "asking hosts" not in ended.out and "trusted" in ended.out
+
+
 def test_watch_attests_tells_and_ends_when_told(station: AttestCli, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as stderr, station.start("watch", "--json", stderr=stderr) as watch:
