@@ -29,6 +29,11 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
+def _hangup_ends() -> None:
+    """The tests themselves may run under nohup, which a simulator would go by."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Simulator:
     """A simulator in a process of its own."""
 
@@ -39,6 +44,7 @@ class Simulator:
             stderr=subprocess.PIPE,
             text=True,
             env=environment(place),
+            preexec_fn=_hangup_ends,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
