@@ -1,10 +1,15 @@
-"""What every test gets: a silent TSS, and coverage of the processes it starts."""
+"""What every test gets: a silent TSS, Ctrl-C that ends programs, and coverage of the processes it starts."""
 
 import os
+import signal
 import sys
 
 # tpm2-tss prints warnings of its own on stderr, also about what the tests do on purpose.
 os.environ.setdefault("TSS2_LOG", "all+none")
+
+# A script's background commands ignore SIGINT, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["support.dom0_fixtures"]
 
