@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Output", "Progress", "clean", "clean_lines", "discard_stdout", "tell"]
 
 _MAX_CELL = 100_000  # characters of a line; longer than any that is meant
+_TERMINAL_COLUMNS = 80
 _PIPE_COLUMNS = 240  # at least
 _STYLES = {
     "trusted": "green",
@@ -191,7 +192,8 @@ def _console(stream: TextIO | None, into: TextIO | None = None) -> Console:
     from rich.console import Console
 
     terminal = stream is not None and stream.isatty()
-    width = shutil.get_terminal_size().columns if terminal else _PIPE_COLUMNS
+    # A serial console does not know its width, which Python 3.10 passes on as 0.
+    width = (shutil.get_terminal_size().columns or _TERMINAL_COLUMNS) if terminal else _PIPE_COLUMNS
     return Console(
         file=into or stream,
         width=width,
