@@ -99,6 +99,10 @@ class Registry:
         except KeyError:
             raise UsageError("the pool {} is not known".format(pool_id)) from None
 
+    def find_pool(self, pool_id: str) -> PoolRecord | None:
+        """The pool with this UUID, or None."""
+        return self._pools.get(pool_id)
+
     def hosts(self) -> tuple[HostRecord, ...]:
         """All enrolled hosts, in the order in which they were first enrolled."""
         return tuple(self._hosts.values())

@@ -93,7 +93,7 @@ def test_records_come_back_as_they_were(history, host):
     registry = history.add()
     assert registry.hosts() == (host,)
     assert registry.pools() == (POOL,)
-    assert registry.pool("p-1") == POOL
+    assert registry.pool("p-1") == registry.find_pool("p-1") == POOL and registry.find_pool("x") is None
     assert registry.references() == (one,)
     assert registry.references_for(host) == (one,)
     assert registry.seq == 3

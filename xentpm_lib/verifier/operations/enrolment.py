@@ -168,17 +168,13 @@ def _write(station: Station, request: EnrolRequest, enrolment: Enrolment) -> Non
     station.refresh()
 
 
-def _known(station: Station, pool: PoolRecord) -> PoolRecord | None:
-    return next((one for one in station.registry.pools() if one.pool_id == pool.pool_id), None)
-
-
 def _changes(station: Station, pool: PoolRecord) -> tuple[str, ...]:
-    known = _known(station, pool)
+    known = station.registry.find_pool(pool.pool_id)
     return () if known is None else known_pools.differences(known, pool)
 
 
 def _pool_items(station: Station, pool: PoolRecord) -> tuple[LedgerItem, ...]:
-    known = _known(station, pool)
+    known = station.registry.find_pool(pool.pool_id)
     if known is None:
         return (ledger_bodies.pool_added(pool),)
     return () if known == pool else (ledger_bodies.pool_changed(pool),)

@@ -31,7 +31,7 @@ def checked(
     Raises:
         EnrolmentError: ``XENTPM_POOL_CHANGED``: it is none of these. Nothing was changed.
     """
-    known = _enrolled(station, found)
+    known = station.registry.find_pool(found.pool.pool_id)
     # 1. New, or where it always was.
     if known is None or parse_url(url).url in known.addresses:
         return found
@@ -71,10 +71,6 @@ def differences(known: PoolRecord, pool: PoolRecord) -> tuple[str, ...]:
         other = "another: " if now == before else ""
         told.append(f"it is recognised by {other}{now}, and was by {before}")
     return tuple(told)
-
-
-def _enrolled(station: Station, found: Discovered) -> PoolRecord | None:
-    return next((one for one in station.registry.pools() if one.pool_id == found.pool.pool_id), None)
 
 
 def _recognised(known: PoolRecord, url: str, login: StoredCredentials) -> Discovered | None:

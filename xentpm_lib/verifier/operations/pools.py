@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 
@@ -33,6 +34,8 @@ __all__ = [
     "recognised_by",
     "set_login",
 ]
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,7 @@ def present_master(pool: PoolRecord) -> str:
     Raises:
         CollectionError: nobody answers.
     """
-    failure: CollectionError | None = None
-    for url in pool.addresses:
-        try:
-            return master_of(url, TlsTrust(pins=(first_contact(url).pin,)))
-        except CollectionError as error:
-            failure = failure or error
-    assert failure is not None, "a pool has an address"
-    raise failure
+    return _first_answer(pool.addresses, lambda url: master_of(url, TlsTrust(pins=(first_contact(url).pin,))))
 
 
 def listing(station: Station) -> list[ListedPool]:
@@ -169,16 +165,25 @@ def pin(station: Station, pool: PoolRecord, tls: TlsTrust) -> PoolRecord:
 def _discovered(pool: PoolRecord, tls: TlsTrust, login: StoredCredentials) -> PoolRecord:
     """The pool by its present master, who may be new in it, else by any address that is known."""
     master = present_master(pool)
+    urls = dict.fromkeys((master, *pool.addresses))
+    try:
+        return _first_answer(urls, lambda url: discover(url, tls, lambda: credentials_of(login)).pool)
+    except CollectionError as error:
+        if error.finding == "TLS_CERTIFICATE":
+            shown = first_contact(master).pin
+            error.hint = f"The pool's master is {master}. If its certificate is this one: --pin {shown}."
+        raise
+
+
+def _first_answer(urls: Iterable[str], ask: Callable[[str], _Answer]) -> _Answer:
+    """What the first of the servers says that answers. Raises: CollectionError, the first server's."""
     failure: CollectionError | None = None
-    for url in dict.fromkeys((master, *pool.addresses)):
+    for url in urls:
         try:
-            return discover(url, tls, lambda: credentials_of(login)).pool
+            return ask(url)
         except CollectionError as error:
             failure = failure or error
     assert failure is not None, "a pool has an address"
-    if failure.finding == "TLS_CERTIFICATE":
-        shown = first_contact(master).pin
-        failure.hint = f"The pool's master is {master}. If its certificate is this one: --pin {shown}."
     raise failure
 
 
