@@ -14,35 +14,24 @@ from typing import Any
 
 import pytest
 
-from support.evidence_maker import SoftwareAttester, make_policy
+import support.desk
+from support.evidence_maker import SoftwareAttester
 from support.pool import new_pool, sim_pool
 from xentpm_lib.evidence import quote as quote_document
 from xentpm_lib.evidence.quote import QuoteEvidence
-from xentpm_lib.verifier.appraisal import Appraisal, appraise
+from xentpm_lib.verifier.appraisal import Appraisal
 from xentpm_lib.verifier.attestation_key import attestation_key
-from xentpm_lib.verifier.challenge import Challenge, ChallengeBook
-from xentpm_lib.verifier.policy.model import Policy
-from xentpm_lib.verifier.records import HostRecord, ReferenceValues
-from xentpm_lib.verifier.result import TpmClock, Verdict
+from xentpm_lib.verifier.challenge import Challenge
+from xentpm_lib.verifier.result import Verdict
 
 __all__ = ["Desk", "blind", "desk", "fresh_keys", "new_pool", "sim_pool"]
 
-NOW = 1_800_000_000.0
-
 
 @dataclass
-class Desk:
+class Desk(support.desk.Desk):
     """A host that was enrolled and captured in a good state, and the verifier that asks it."""
 
     attester: SoftwareAttester = field(default_factory=lambda: SoftwareAttester(tag=bytes(range(32))))
-    policy: Policy = field(default_factory=make_policy)
-    previous: TpmClock | None = None
-    now: float = NOW
-
-    def __post_init__(self) -> None:
-        self.record: HostRecord = self.attester.record()
-        self.references: list[ReferenceValues] = [self.attester.reference()]
-        self.book = ChallengeBook(lambda: self.now)
 
     @property
     def good(self) -> dict[int, bytes]:
@@ -61,8 +50,7 @@ class Desk:
         """Take an answer."""
         if isinstance(text, QuoteEvidence):
             text = json.dumps(quote_document._document(text))
-        redeemed = self.book.redeem(challenge)
-        return appraise(text, redeemed, self.record, self.references, self.policy, self.previous, self.now)
+        return self.appraise(text, self.book.redeem(challenge))
 
     def ask(self, **changes: Any) -> Appraisal:
         """Ask, answer with ``changes``, and judge."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_key, make_policy, public_of
+from support.evidence_maker import SoftwareAttester, make_key, make_policy, public_of
 from support.in_process import call
+from support.measured_boot import BOOT
 from support.tpm2_tools import Tpm2Failed, flush, tpm2
 from xentpm_lib.evidence import attest as attest_format
 from xentpm_lib.evidence import attributes as bits

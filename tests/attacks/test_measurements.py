@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_policy, sole_bank_rules
+from support.evidence_maker import SoftwareAttester, make_policy, sole_bank_rules
 from support.in_process import call
+from support.measured_boot import BOOT
 from support.tpm2_tools import tpm2
 from xentpm_lib.errors import PolicyError
 from xentpm_lib.evidence import pcr as pcr_format
@@ -58,9 +59,9 @@ def desk_log(desk: Any) -> EventLog:
     return parse_event_log(good.event_log())
 
 
-def relabelled(desk: Any, evidence: QuoteEvidence) -> QuoteEvidence:
-    """Shown: the values and the log of a good boot."""
-    shown = {number: desk.good[number] for number in evidence.untrusted_pcrs["sha256"]}
+def shown_as_good(desk: Any, evidence: QuoteEvidence, pcrs: Iterable[int]) -> QuoteEvidence:
+    """Shown: the values of these registers and the log of a good boot."""
+    shown = {number: desk.good[number] for number in pcrs}
     good_log = build_event_log(desk_log(desk))
     return evidence._replace(untrusted_pcrs={"sha256": shown}, untrusted_event_log=good_log)
 
@@ -77,10 +78,7 @@ def test_relabelled_pcrs_cve_2024_29039(desk: Any, monkeypatch: pytest.MonkeyPat
     def attack() -> Any:
         challenge = desk.challenge()
         made = host.quote_evidence(challenge.nonce, signed)
-        values = {number: desk.good[number] for number in range(10)}
-        good_log = build_event_log(desk_log(desk))
-        made = made._replace(untrusted_pcrs={"sha256": values}, untrusted_event_log=good_log)
-        return desk.judge(made, challenge)
+        return desk.judge(shown_as_good(desk, made, range(10)), challenge)
 
     desk.caught(attack(), "PCR_SELECTION")
 
@@ -149,10 +147,7 @@ def test_selection_truncation_cve_2022_0317(desk: Any, monkeypatch: pytest.Monke
     def attack() -> Any:
         challenge = desk.challenge()
         made = host.quote_evidence(challenge.nonce, fewer)
-        values = {number: desk.good[number] for number in range(10)}
-        good_log = build_event_log(desk_log(desk))
-        made = made._replace(untrusted_pcrs={"sha256": values}, untrusted_event_log=good_log)
-        return desk.judge(made, challenge)
+        return desk.judge(shown_as_good(desk, made, range(10)), challenge)
 
     desk.caught(attack(), "PCR_SELECTION")
     with monkeypatch.context() as one:
@@ -170,7 +165,7 @@ def test_values_that_were_not_signed(desk: Any, blind: Callable[..., None]) -> N
 
     def attack(challenge: Any) -> Any:
         made = desk.attester.quote_evidence(challenge.nonce, challenge.selection)
-        return desk.judge(relabelled(desk, made), challenge)
+        return desk.judge(shown_as_good(desk, made, made.untrusted_pcrs["sha256"]), challenge)
 
     desk.caught(attack(desk.challenge()), "PCR_DIGEST")
     blind(authenticity, composite_digest(desk.attester.pcrs, desk.policy.selection, "sha256"))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester
+from support.evidence_maker import SoftwareAttester
+from support.measured_boot import BOOT
 from support.stores import Station, make_result
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import (

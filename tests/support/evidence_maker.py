@@ -27,9 +27,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from support.measured_boot import BOOT, boot_events
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.algorithms import digest
-from xentpm_lib.evidence.event_log import Event, EventLog, build_event_log
+from xentpm_lib.evidence.event_log import EventLog, build_event_log
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.evidence.pcr import PcrSelection, PcrValues, composite_digest, extend, start_values
 from xentpm_lib.evidence.quote import BootEvent, CertifiedTag, QuoteEvidence
@@ -40,9 +41,7 @@ __all__ = [
     "AK_ATTRIBUTES",
     "ASSET_TAG_INDEX",
     "ASSET_TAG_ATTRIBUTES",
-    "BOOT",
     "SoftwareAttester",
-    "boot_events",
     "make_key",
     "make_policy",
     "public_of",
@@ -81,38 +80,6 @@ _HASHES = {
 }
 _CURVES = {"secp256r1": "nist_p256", "secp384r1": "nist_p384", "secp521r1": "nist_p521"}
 _SIZES = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
-
-_SEPARATOR, _ACTION, _VERSION, _IPL, _VARIABLE = 0x04, 0x80000007, 0x08, 0x0D, 0x80000001
-
-BOOT: tuple[tuple[int, int, bytes], ...] = (
-    (0, _VERSION, "1.0\0".encode("utf-16-le")),
-    (0, 0x80000008, b"firmware volume"),
-    (7, _VARIABLE, "SecureBoot".encode("utf-16-le") + b"\0"),
-    (1, 0x80000009, b"SMBIOS, serial {serial}"),
-    (2, 0x80000004, b"option ROM"),
-    (4, _ACTION, b"Calling EFI Application from Boot Option"),
-) + tuple((pcr, _SEPARATOR, bytes(4)) for pcr in range(8))
-BOOT += (
-    (5, 0x80000006, b"partition table"),
-    (4, 0x80000003, b"grubx64.efi"),
-    (8, _IPL, b"grub_cmd: multiboot2 /boot/xen.gz dom0_mem=4096M"),
-    (9, _IPL, b"/boot/xen.gz"),
-    (9, _IPL, b"/boot/vmlinuz-4.19-xen"),
-    (9, _IPL, b"/boot/initrd-4.19-xen.img"),
-    (5, _ACTION, b"Exit Boot Services Invocation"),
-    (5, _ACTION, b"Exit Boot Services Returned with Success"),
-)
-"""What a boot measures: register, event type, what is measured; ``{serial}`` differs from host to host."""
-
-
-def boot_events(
-    serial: str, banks: tuple[str, ...], boot: tuple[tuple[int, int, bytes], ...] = BOOT
-) -> tuple[Event, ...]:
-    """The events of a boot; each digest is the digest of the event's data."""
-    data = [(pcr, kind, text.replace(b"{serial}", serial.encode())) for pcr, kind, text in boot]
-    return tuple(
-        Event(pcr, kind, {bank: digest(bank, text) for bank in banks}, text) for pcr, kind, text in data
-    )
 
 
 def make_key(kind: str = "ecc") -> PrivateKey:

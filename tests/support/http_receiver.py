@@ -49,8 +49,7 @@ class Receiver:
         self.closing = threading.Event()
         self.go = threading.Event()
         self._count = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         scheme = "http"
         if certificate is not None:
             scheme = "https"
@@ -85,61 +84,75 @@ class Receiver:
         self._count += 1
         return self.answers[min(self._count, len(self.answers)) - 1]
 
-    def _handler(self) -> type:
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    """The server of a receiver."""
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.got.append(Request(self.path, headers, body, time.monotonic()))
-                answer = receiver.next_answer()
-                if isinstance(answer, int):
-                    self._answer(answer)
-                elif answer == "redirect":
-                    receiver.headers = {"Location": receiver.url + "/elsewhere"}
-                    self._answer(307)
-                elif answer == "drop":
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                    self.close_connection = True
-                elif answer in ("wait", "wait-then-503"):
-                    receiver.go.wait(60)
-                    self._answer(200 if answer == "wait" else 503)
-                elif answer == "hang":
-                    receiver.closing.wait(60)
-                else:
-                    self._drip(answer)
+    daemon_threads = True
 
-            def do_GET(self) -> None:
-                receiver.got.append(Request(self.path, {}, b"GET", time.monotonic()))
-                self._answer(200)
+    def __init__(self, receiver: Receiver) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.receiver = receiver
 
-            def _answer(self, status: int) -> None:
-                self.send_response(status)
-                for name, value in receiver.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(receiver.body)))
-                self.end_headers()
-                self.wfile.write(receiver.body)
 
-            def _drip(self, where: str) -> None:
-                """An answer that never ends, a byte now and then, so that no read ever times out."""
-                start = b"HTTP/1.1 200 OK\r\nX-Long: "
-                if where == "drip-body":
-                    start = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
-                try:
-                    self.wfile.write(start)
-                    while not receiver.closing.wait(DRIP_S):
-                        self.wfile.write(b"x")
-                except OSError:
-                    self.close_connection = True
+class _Handler(BaseHTTPRequestHandler):
+    """Takes a request down and answers it."""
 
-            def log_message(self, *_arguments: object) -> None:
-                pass
+    protocol_version = "HTTP/1.1"
+    server: "_Server"
 
-        return Handler
+    @property
+    def receiver(self) -> Receiver:
+        """Who wants to know."""
+        return self.server.receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.receiver.got.append(Request(self.path, headers, body, time.monotonic()))
+        answer = self.receiver.next_answer()
+        if isinstance(answer, int):
+            self._answer(answer)
+        elif answer == "redirect":
+            self.receiver.headers = {"Location": self.receiver.url + "/elsewhere"}
+            self._answer(307)
+        elif answer == "drop":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        elif answer in ("wait", "wait-then-503"):
+            self.receiver.go.wait(60)
+            self._answer(200 if answer == "wait" else 503)
+        elif answer == "hang":
+            self.receiver.closing.wait(60)
+        else:
+            self._drip(answer)
+
+    def do_GET(self) -> None:
+        self.receiver.got.append(Request(self.path, {}, b"GET", time.monotonic()))
+        self._answer(200)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        for name, value in self.receiver.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(self.receiver.body)))
+        self.end_headers()
+        self.wfile.write(self.receiver.body)
+
+    def _drip(self, where: str) -> None:
+        """An answer that never ends, a byte now and then, so that no read ever times out."""
+        start = b"HTTP/1.1 200 OK\r\nX-Long: "
+        if where == "drip-body":
+            start = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+        try:
+            self.wfile.write(start)
+            while not self.receiver.closing.wait(DRIP_S):
+                self.wfile.write(b"x")
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
 
 
 def make_certificate(place: Path, name: str = "127.0.0.1") -> Path:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_policy
+from support.evidence_maker import SoftwareAttester, make_policy
+from support.measured_boot import BOOT
 from xentpm_lib.evidence.event_log import Event
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import appraise

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_policy
+from support.evidence_maker import SoftwareAttester, make_policy
+from support.measured_boot import BOOT
 from xentpm_lib.evidence.algorithms import digest
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.event_log import Event, EventLog, build_event_log

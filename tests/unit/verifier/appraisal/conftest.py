@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from support.evidence_maker import SoftwareAttester, make_policy
-from xentpm_lib.verifier.appraisal import Appraisal, appraise
-from xentpm_lib.verifier.challenge import ChallengeBook
-from xentpm_lib.verifier.policy.model import Policy
-from xentpm_lib.verifier.records import HostRecord, ReferenceValues
-from xentpm_lib.verifier.result import State, TpmClock, Verdict
-
-NOW = 1_800_000_000.0
+import support.desk
+from support.evidence_maker import SoftwareAttester
+from xentpm_lib.verifier.appraisal import Appraisal
+from xentpm_lib.verifier.result import State, Verdict
 
 
-@dataclass
-class Desk:
-    """One host, its record, its reference values, a policy and a challenge book, with a clock that stands."""
-
-    attester: SoftwareAttester
-    policy: Policy = field(default_factory=make_policy)
-    previous: TpmClock | None = None
-    now: float = NOW
-
-    def __post_init__(self) -> None:
-        self.record: HostRecord = self.attester.record()
-        self.references: list[ReferenceValues] = [self.attester.reference()]
-        self.book = ChallengeBook(lambda: self.now)
+class Desk(support.desk.Desk):
+    """It also asks the host and tells what was found."""
 
     def ask(self, **changes: Any) -> Appraisal:
         """Challenge the host, let it answer with ``changes``, and appraise."""
         challenge = self.book.issue(self.record, self.policy)
         text = self.attester.text(challenge.nonce, self.policy.selection, **changes)
         return self.appraise(text, self.book.redeem(challenge))
-
-    def appraise(self, text: Any, redeemed: Any) -> Appraisal:
-        return appraise(text, redeemed, self.record, self.references, self.policy, self.previous, self.now)
 
     def codes(self, **changes: Any) -> list[str]:
         """The codes of what is found, in order; a verdict that does not fit them fails the test."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from support.evidence_maker import AK_ATTRIBUTES, BOOT, SoftwareAttester, make_key, make_policy, public_of
+from support.evidence_maker import AK_ATTRIBUTES, SoftwareAttester, make_key, make_policy, public_of
+from support.measured_boot import BOOT
 from xentpm_lib.evidence import tpm_structures as ts
 from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.verifier.appraisal import appraise as appraise_function

@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, boot_events, make_policy
+from support.evidence_maker import SoftwareAttester, make_policy
+from support.measured_boot import BOOT, boot_events
 from xentpm_lib.evidence.algorithms import digest
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.event_log import Event, EventLog, build_event_log

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_policy, sole_bank_rules
+from support.evidence_maker import SoftwareAttester, make_policy, sole_bank_rules
+from support.measured_boot import BOOT
 from xentpm_lib.evidence.pcr import extend
 from xentpm_lib.verifier.appraisal.measurements import is_extended, measurement_findings
 from xentpm_lib.verifier.policy.model import BootPath, Replay

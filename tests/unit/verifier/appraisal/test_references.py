@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from support.evidence_maker import BOOT, SoftwareAttester, make_policy, sole_bank_rules
+from support.evidence_maker import SoftwareAttester, make_policy, sole_bank_rules
+from support.measured_boot import BOOT
 from xentpm_lib.verifier.result import State, Verdict
 
 OTHER = "00000000-0000-4000-8000-000000000000"

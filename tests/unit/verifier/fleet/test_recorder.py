@@ -49,12 +49,13 @@ class Bench:
             clock=lambda: self.now,
         )
 
-    @classmethod
-    def beside(cls, bench):
-        """Another process on the same station; it has begun to record."""
-        made = cls(bench.home, Station.open(bench.home))
-        made.recorder.start()
-        return made
+    @contextmanager
+    def recording(self):
+        """It records until the end of the block."""
+        self.recorder.start()
+        yield self
+        self.recorder.close(5)
+        self.station.close()
 
     def put(self, number, state="trusted", evidence=None, **changes):
         changes.setdefault("appraised_at", self.now)
@@ -91,11 +92,15 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path):
-    made = Bench(tmp_path / "station")
-    made.recorder.start()
-    yield made
-    made.recorder.close(5)
-    made.station.close()
+    with Bench(tmp_path / "station").recording() as made:
+        yield made
+
+
+@pytest.fixture
+def other(bench):
+    """Another process on the same station."""
+    with Bench(bench.home, Station.open(bench.home)).recording() as made:
+        yield made
 
 
 def test_result_change_and_notification_are_stored_together(bench):
@@ -242,55 +247,40 @@ def test_a_text_that_cannot_be_told_leaves_the_result(bench, caplog):
     assert bench.station.store.latest()[HOSTS[0].host_id].result == result
 
 
-def test_two_processes_tell_a_change_once_and_know_of_each_other(bench):
-    other = Bench.beside(bench)
-    try:
-        for one in (bench, other):
-            one.put(0)
-            one.until(lambda one=one: one.said)
-        assert bench.told() == [(HOSTS[0].host_id, None, "trusted")]
-        other.put(0, "untrusted", appraised_at=NOW + 1)
-        other.until(lambda: len(other.said) == 2)
-        bench.put(0, appraised_at=NOW + 2)
-        bench.until(lambda: len(bench.said) == 2)
-        changes = [(entry.body["old"], entry.body["new"]) for entry in bench.changes()]
-        assert changes == [(None, "trusted"), ("trusted", UNTRUSTED), (UNTRUSTED, "trusted")]
-    finally:
-        other.recorder.close(5)
-        other.station.close()
+def test_two_processes_tell_a_change_once_and_know_of_each_other(bench, other):
+    for one in (bench, other):
+        one.put(0)
+        one.until(lambda one=one: one.said)
+    assert bench.told() == [(HOSTS[0].host_id, None, "trusted")]
+    other.put(0, "untrusted", appraised_at=NOW + 1)
+    other.until(lambda: len(other.said) == 2)
+    bench.put(0, appraised_at=NOW + 2)
+    bench.until(lambda: len(bench.said) == 2)
+    changes = [(entry.body["old"], entry.body["new"]) for entry in bench.changes()]
+    assert changes == [(None, "trusted"), ("trusted", UNTRUSTED), (UNTRUSTED, "trusted")]
 
 
-def test_what_another_process_found_for_good_stays(bench):
-    other = Bench.beside(bench)
-    try:
-        bench.put(0)
-        bench.until(lambda: bench.said)
-        lasting = (finding("UUID_CHANGED"),)
-        other.put(0, "untrusted", appraised_at=NOW + 1, findings=lasting)
-        other.until(lambda: other.said)
-        bench.put(0, appraised_at=NOW + 2)
-        bench.until(lambda: len(bench.said) == 2)
-        result, change = bench.said[1]
-        assert "UUID_CHANGED" in [one.code for one in result.findings] and change is None
-    finally:
-        other.recorder.close(5)
-        other.station.close()
+def test_what_another_process_found_for_good_stays(bench, other):
+    bench.put(0)
+    bench.until(lambda: bench.said)
+    lasting = (finding("UUID_CHANGED"),)
+    other.put(0, "untrusted", appraised_at=NOW + 1, findings=lasting)
+    other.until(lambda: other.said)
+    bench.put(0, appraised_at=NOW + 2)
+    bench.until(lambda: len(bench.said) == 2)
+    result, change = bench.said[1]
+    assert "UUID_CHANGED" in [one.code for one in result.findings] and change is None
 
 
-def test_a_lease_that_another_process_renewed_has_not_ended(bench):
-    other = Bench.beside(bench)
-    try:
-        bench.put(0)
-        bench.until(lambda: bench.said)
-        other.now = NOW + 600
-        other.put(0)
-        other.until(lambda: other.said)
-        bench.now = NOW + 1000  # after this process's lease, within the other's
-        bench.recorder.tell_restored = True
-        time.sleep(2.5)
-        assert len(bench.changes()) == 1
-        bench.now = NOW + 1600
-        bench.until(lambda: len(bench.changes()) == 2)
-    finally:
-        other.recorder.close(5)
-        other.station.close()
+def test_a_lease_that_another_process_renewed_has_not_ended(bench, other):
+    bench.put(0)
+    bench.until(lambda: bench.said)
+    other.now = NOW + 600
+    other.put(0)
+    other.until(lambda: other.said)
+    bench.now = NOW + 1000  # after this process's lease, within the other's
+    bench.recorder.tell_restored = True
+    time.sleep(2.5)
+    assert len(bench.changes()) == 1
+    bench.now = NOW + 1600
+    bench.until(lambda: len(bench.changes()) == 2)
