@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import StoreError
@@ -167,7 +167,16 @@ def _postgresql_engine(url: URL) -> Engine:
         bare, hide_parameters=True, pool_pre_ping=True, pool_recycle=3600, connect_args=arguments
     )
     event.listen(engine, "connect", _configure_postgresql)
+    event.listen(engine, "handle_error", _as_database_error)
     return engine
+
+
+def _as_database_error(context: ExceptionContext) -> OperationalError | None:
+    """A connection that is reset or times out raises the socket's error: pg8000 and SQLAlchemy pass it on."""
+    if not isinstance(context.original_exception, OSError):
+        return None
+    context.is_disconnect = True
+    return OperationalError(None, None, context.original_exception)
 
 
 def _configure_postgresql(connection: Any, _record: object) -> None:

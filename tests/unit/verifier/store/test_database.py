@@ -11,11 +11,12 @@ import time
 import pytest
 
 from support.postgresql import PASSWORD, PostgresServer
+from support.resetting_relay import ResettingRelay
 from support.stores import Station, make_result
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import note
-from xentpm_lib.verifier.store import Recorded
+from xentpm_lib.verifier.store import Recorded, database
 from xentpm_lib.verifier.store.database import Database
 
 
@@ -159,6 +160,53 @@ def test_a_server_that_goes_and_comes_back(tmp_path, number):
         station.close()
     finally:
         server.close()
+
+
+@pytest.fixture
+def relay(postgresql):
+    one = ResettingRelay(postgresql.port)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def relayed(postgresql, relay, tmp_path):
+    url = postgresql.url(postgresql.new_database())
+    station = Station(tmp_path, url.replace(str(postgresql.port), str(relay.port)))
+    yield station
+    station.close()
+
+
+def test_a_connection_that_is_reset_is_told(relay, relayed):
+    """An error of the socket: neither pg8000 nor SQLAlchemy makes one of theirs of it."""
+    store = relayed.open()
+    with (
+        pytest.raises(StoreError, match="cannot be used: .*reset by peer"),
+        store._database.read() as connection,
+    ):
+        threading.Timer(0.5, relay.reset).start()
+        connection.exec_driver_sql("SELECT pg_sleep(20)")
+    store.append(*note("a", "afterwards"), who="jo")
+    assert [entry.body["text"] for entry in store.entries()] == ["afterwards"]
+
+
+def test_a_connection_that_is_reset_holds_no_lock(relay, relayed):
+    with relayed.open().watch_lock() as held:
+        assert held()
+        relay.reset()
+        for _ in range(100):
+            if not held():
+                break
+            time.sleep(0.1)
+        assert not held()
+
+
+def test_a_server_that_falls_silent_is_told(relay, relayed, monkeypatch):
+    monkeypatch.setattr(database, "_SOCKET_TIMEOUT_S", 5)
+    store = relayed.open()
+    with pytest.raises(StoreError, match="cannot be used: .*timed out"), store._database.read() as connection:
+        relay.fall_silent()
+        connection.exec_driver_sql("SELECT 1")
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_stored(sqlite_station):
