@@ -10,10 +10,11 @@ import random
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.evidence_maker import SoftwareAttester, make_key, make_policy, sole_bank_rules
+from support.examples import examples
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.encoding import decode_base64, encode_base64
 from xentpm_lib.evidence.quote import QuoteEvidence
@@ -207,22 +208,16 @@ def _never_wrongly_trusted(text):
     assert read._replace(**changeable) == _trusted_parts._replace(**changeable)
 
 
-_SETTINGS = settings(
-    max_examples=300,
-    deadline=2000,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+_EXAMPLES = examples(300)
 
 
-@_SETTINGS
+@_EXAMPLES
 @given(st.text())
 def test_any_text(text):
     _untrusted(text)
 
 
-@_SETTINGS
+@_EXAMPLES
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
@@ -233,13 +228,13 @@ def test_any_json(value):
     _untrusted(json.dumps(value))
 
 
-@_SETTINGS
+@_EXAMPLES
 @given(st.integers(0, len(TEXT)), st.integers(0, 40), st.text(max_size=8))
 def test_any_edit(start, length, inserted):
     _never_wrongly_trusted(TEXT[:start] + inserted + TEXT[start + length :])
 
 
-@_SETTINGS
+@_EXAMPLES
 @given(st.integers(0, len(TEXT) - 1), st.sampled_from('0123456789abcdefABCDEF+/=Zz{}[]",:\\ \n'))
 def test_any_character(position, character):
     _never_wrongly_trusted(TEXT[:position] + character + TEXT[position + 1 :])

@@ -2,13 +2,14 @@
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from xentpm_lib.verifier.policy.loader import PolicyMistakes, load_policy, policy_mistakes, shipped_text
 from xentpm_lib.verifier.policy.model import Policy
 
-SLOWER = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = examples(300)
 WORDS = [
     "version",
     "name",
@@ -74,20 +75,20 @@ def outcome(text):
 
 
 @given(st.text(max_size=200))
-@SLOWER
+@EXAMPLES
 def test_any_text(text):
     outcome(text)
 
 
 @given(st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=6))
-@SLOWER
+@EXAMPLES
 def test_any_toml(content):
     policy = outcome("\n".join(f"{key} = {toml(value)}" for key, value in content.items()))
     assert policy is None or any(rules.compared for rules in policy.banks)
 
 
 @given(st.data())
-@SLOWER
+@EXAMPLES
 def test_a_policy_with_one_character_changed_is_refused_or_still_compares_what_it_is_named_after(data):
     text = shipped_text("uefi-grub")
     place = data.draw(st.integers(0, len(text) - 1))

@@ -4,10 +4,11 @@ import json
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.evidence_maker import SoftwareAttester
+from support.examples import examples
 from xentpm_lib.errors import EvidenceError, FormatError, UsageError
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.event_log import Event
@@ -29,7 +30,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-EXAMPLES = settings(deadline=None, max_examples=150)
+EXAMPLES = examples(150)
 
 
 @given(st.text(max_size=300))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from xentpm_lib.errors import FormatError
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
 from xentpm_lib.verifier.result import (
@@ -202,6 +203,7 @@ def test_too_long():
 TEXTS = st.text(st.characters(), max_size=20)  # with lone surrogates
 
 
+@examples()
 @given(TEXTS, TEXTS, TEXTS, st.floats(0, 4e9))
 def test_any_text_can_be_written(name, actual, detail, when):
     found = (finding("PLUGIN_ERROR", actual=actual, detail=detail),)
@@ -210,6 +212,7 @@ def test_any_text_can_be_written(name, actual, detail, when):
     assert result_to_json(result_from_json(text)) == text
 
 
+@examples()
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

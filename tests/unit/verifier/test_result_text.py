@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
 from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
@@ -86,6 +87,7 @@ def test_nothing_a_host_writes_reaches_the_terminal():
     text.encode("utf-8")
 
 
+@examples()
 @given(st.text(max_size=300), st.text(max_size=300), st.integers(0, 200))
 def test_any_text(name, detail, width):
     text = result_to_text(made(finding("PLUGIN_ERROR", detail=detail), host_name=name), width)
@@ -99,6 +101,7 @@ def test_long_text_is_cut():
     assert "…" in text
 
 
+@examples()
 @given(st.text(max_size=50), st.integers(0, 60))
 def test_one_line(text, limit):
     shown = one_line(text, limit)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from xentpm_lib.errors import FormatError
 from xentpm_lib.verifier.times import format_time, parse_time
 
@@ -24,6 +25,7 @@ def test_known(seconds, text):
     assert parse_time(text) == pytest.approx(seconds, abs=0.001)
 
 
+@examples()
 @given(st.integers(0, 4_102_444_800_000))
 def test_round_trip(milliseconds):
     text = format_time(milliseconds / 1000)
@@ -31,6 +33,7 @@ def test_round_trip(milliseconds):
     assert format_time(parse_time(text)) == text
 
 
+@examples()
 @given(st.floats(0, 4e9))
 def test_never_later(seconds):
     assert -6e-6 < seconds - parse_time(format_time(seconds)) < 0.001006
@@ -72,6 +75,7 @@ def test_another_spelling(text):
         parse_time(text, "here")
 
 
+@examples()
 @given(st.text(max_size=30))
 def test_any_text(text):
     try:
