@@ -22,7 +22,7 @@ from xentpm_lib import __version__
 from xentpm_lib.errors import EvidenceError, FormatError
 from xentpm_lib.evidence.strict_json import Limits, load_json, mapping, members
 from xentpm_lib.verifier.findings import Severity
-from xentpm_lib.verifier.reference.trusted_keys import key_id, read_trusted_keys
+from xentpm_lib.verifier.reference.trusted_keys import key_id, key_members, read_trusted_keys
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.result_json import result_from_object, result_to_object
 
@@ -226,8 +226,7 @@ def _number(value: Any) -> int:
 
 def _jwk(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> dict[str, Any]:
     public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
-    numbers: dict[str, Any] = jwt.algorithms.ECAlgorithm.to_jwk(public, as_dict=True)
-    return {**numbers, "kid": key_id(public), "use": "sig", "alg": _ALGORITHM}
+    return {**key_members(public), "kid": key_id(public), "use": "sig", "alg": _ALGORITHM}
 
 
 def _refused(reason: str) -> EvidenceError:

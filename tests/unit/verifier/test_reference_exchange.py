@@ -104,7 +104,7 @@ def test_a_changed_file_is_refused():
     forged = base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
     for text in (
         f"{header}.{forged}.{signature}",
-        f"{header}.{payload}.{signature[:-4]}AAAA",
+        f"{header}.{payload}.{'A' * len(signature)}",
         f"{header}.{payload}.",
         f"{header}.{payload}",
         "",
@@ -202,8 +202,11 @@ def pem(key):
 
 
 def jwk(key, **members):
-    found = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
-    return {**found, "kid": "1", "use": "sig", **members}
+    point = key.public_key().public_numbers()
+    x, y = (
+        base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode()[:43] for number in (point.x, point.y)
+    )
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "1", "use": "sig", **members}
 
 
 @pytest.mark.parametrize(
@@ -245,7 +248,6 @@ def test_what_is_no_p256_public_key_is_refused(text):
 
 
 def test_the_key_id_is_the_thumbprint_of_rfc_7638():
-    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(KEY.public_key()))
-    required = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
+    required = {name: jwk(KEY)[name] for name in ("crv", "kty", "x", "y")}
     digest = hashlib.sha256(json.dumps(required, separators=(",", ":")).encode()).digest()
     assert key_id(KEY.public_key()) == base64.urlsafe_b64encode(digest).decode().rstrip("=")

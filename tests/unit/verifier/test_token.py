@@ -24,8 +24,12 @@ from xentpm_lib.verifier.result import (
 )
 from xentpm_lib.verifier.token import ear_status, jwks, sign_result, verify_token
 
-KEY = ec.generate_private_key(ec.SECP256R1())
-OTHER = ec.generate_private_key(ec.SECP256R1())
+
+def new_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+KEY, OTHER = new_key(), new_key()
 KEYS = json.dumps(jwks(KEY))
 HOST = "2c6f1a52-6b0e-4d5c-9b0a-6f2a5d3c9e01"
 NOW = 1769903999.75
@@ -94,13 +98,14 @@ def test_the_claims():
 
 def test_a_stranger_verifies_with_pyjwt_alone():
     """What docs/attestation-results.md shows to orchestrators."""
-    token = sign_result(dataclasses.replace(TRUSTED, expires_at=4e9), KEY, NOW)
+    now = 1.5e9  # long ago for every machine's clock, which PyJWT asks
+    token = sign_result(dataclasses.replace(TRUSTED, appraised_at=now, expires_at=4e9), KEY, now)
     published = jwt.PyJWKSet.from_json(KEYS)
     key = published[jwt.get_unverified_header(token)["kid"]].key
     claims = jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "iat", "sub"]})
     assert claims["submods"][HOST]["ear.status"] == "affirming"
     with pytest.raises(jwt.InvalidSignatureError):
-        jwt.decode(token[:-8] + "AAAAAAAA", key, algorithms=["ES256"])
+        jwt.decode(token[:-86] + "A" * 86, key, algorithms=["ES256"])
 
 
 def test_openssl_verifies(tmp_path):
@@ -127,6 +132,15 @@ def test_the_key_set():
     assert jwks(KEY.public_key()) == jwks(KEY)
     assert len({one["kid"] for one in jwks(KEY, OTHER)["keys"]}) == 2
     verify_token(sign_result(TRUSTED, OTHER, NOW), json.dumps(jwks(KEY, OTHER)), NOW, HOST)
+
+
+def test_a_key_whose_point_begins_with_zeros():
+    """One key in 128 has such a point. Its coordinates are as long as others (RFC 7518, section 6.2.1.2)."""
+    points = ((key, key.public_key().public_numbers()) for key in iter(new_key, None))
+    short = next(key for key, point in points if min(point.x, point.y).bit_length() <= 248)
+    (published,) = jwks(short)["keys"]
+    assert (len(published["x"]), len(published["y"])) == (43, 43)
+    verify_token(sign_result(TRUSTED, short, NOW), json.dumps(jwks(short)), NOW, HOST)
 
 
 @pytest.mark.parametrize("code", sorted(FINDING_KINDS))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from xentpm_lib.errors import FormatError, UsageError
 from xentpm_lib.evidence.strict_json import Limits, load_json, mapping
 
-__all__ = ["MAX_KEYS_LENGTH", "key_id", "read_trusted_keys"]
+__all__ = ["MAX_KEYS_LENGTH", "key_id", "key_members", "read_trusted_keys"]
 
 MAX_KEYS_LENGTH = 64 * 1024  # characters of a file
 _COORDINATE_SIZE = 32  # bytes, of a point on P-256
@@ -45,10 +45,14 @@ def read_trusted_keys(text: str) -> tuple[ec.EllipticCurvePublicKey, ...]:
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
     """The key's JWK thumbprint: 43 characters of base64url."""
-    point = key.public_numbers()
-    jwk = {"crv": "P-256", "kty": "EC", "x": _coordinate(point.x), "y": _coordinate(point.y)}
-    canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode("ascii")
+    canonical = json.dumps(key_members(key), separators=(",", ":"), sort_keys=True).encode("ascii")
     return _base64url(hashlib.sha256(canonical).digest())
+
+
+def key_members(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
+    """What a JWK has to hold of a key; coordinates have all their bytes, also where they begin with zeros."""
+    point = key.public_numbers()
+    return {"crv": "P-256", "kty": "EC", "x": _coordinate(point.x), "y": _coordinate(point.y)}
 
 
 def _from_pem(text: str) -> tuple[ec.EllipticCurvePublicKey, ...]:
