@@ -170,7 +170,7 @@ def test_encodings(data):
 
 unknown_banks = st.integers(0x100, 0xFFFF).map("0x{:04x}".format)
 bank_tables = st.dictionaries(unknown_banks, st.integers(1, 128), max_size=3).flatmap(
-    lambda unknown: st.sets(banks, min_size=1).map(
+    lambda unknown: st.lists(banks, min_size=1, unique=True).map(
         lambda known: dict(unknown, **{bank: SIZES[bank] for bank in known})
     )
 )

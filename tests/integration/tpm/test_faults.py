@@ -16,6 +16,7 @@ from support.dom0 import NONCE, REPOSITORY
 from support.in_process import Answer, call, proxied, refusal
 from support.tpm2_tools import tpm2
 from xentpm_lib.host import functions
+from xentpm_lib.simulator.socket_dir import make_private
 from xentpm_lib.simulator.swtpm_process import start_bound
 
 FUNCTIONS = {
@@ -122,7 +123,8 @@ def test_a_tpm_that_was_not_started(dom0):
 @contextmanager
 def _unstarted(dom0):
     dom0.tpm.stop()
-    path = dom0.paths.at("run/tpm.sock")
+    path = dom0.tpm.socket_path
+    make_private(dom0.tpm.socket_dir)
     command = ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + dom0.tpm.state_dir]
     command += [
         "--flags",
@@ -134,14 +136,19 @@ def _unstarted(dom0):
     ]
     process = start_bound(command, dom0.root, subprocess.DEVNULL)
     try:
-        while not (os.path.exists(path) and os.path.exists(path + ".ctrl")):
+        while not (_is_served(path) and _is_served(path + ".ctrl")):
             assert process.poll() is None
             time.sleep(0.01)
-        dom0.configure(tcti="swtpm:path=" + path)
         yield
     finally:
         process.kill()
         process.wait()
+
+
+def _is_served(path):
+    """A socket is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
 
 
 BUSY = {"RETRY": 0x922, "TESTING": 0x90A, "YIELDED": 0x908, "NV_RATE": 0x920}
@@ -180,11 +187,12 @@ def test_busy_for_ever(dom0, rc, command, monkeypatch):
     assert "0x{:x}".format(BUSY[rc]) in error.message
 
 
-def test_busy_for_ever_ends_in_seconds(dom0):
-    start = time.monotonic()
+def test_busy_for_ever_ends_in_seconds(dom0, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     with proxied(dom0, Answer("Quote", BUSY["RETRY"])):
         assert _refusal(dom0, "quote").code == "XENTPM_TPM_BUSY"
-    assert time.monotonic() - start < 10
+    assert 1 < sum(pauses) < 10
 
 
 # Lost on the way
@@ -234,7 +242,6 @@ GARBAGE = [
 
 @every_function
 @pytest.mark.parametrize("garbage", GARBAGE)
-@pytest.mark.timeout(20)
 def test_garbage(dom0, name, garbage):
     with proxied(dom0, lambda command: garbage):
         error = _refusal(dom0, name)
@@ -243,7 +250,6 @@ def test_garbage(dom0, name, garbage):
     _works(dom0, name)
 
 
-@pytest.mark.timeout(20)
 def test_an_index_that_yields_nothing(dom0):
     """NV_Read succeeds and returns no bytes: it must not be asked for ever."""
     empty = b"\x80\x02" + struct.pack(">IIIHHBH", 21, 0, 2, 0, 0, 1, 0)
@@ -272,12 +278,12 @@ def test_a_busy_host(dom0):
     def hold():
         with dom0.host().tpm("a_long_operation"):
             entered.set()
-            leave.wait(20)
+            leave.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert entered.wait(10)
+        assert entered.wait(60)
         error = _refusal(dom0, "quote")
     finally:
         leave.set()
@@ -315,7 +321,7 @@ def test_a_signal_flushes_first(dom0, number):
     )  # fmt: skip
     assert process.stdout.readline() == b"made\n"
     process.send_signal(getattr(signal, number))
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     # Until 3.8 Python ends with 1 after a KeyboardInterrupt that nobody catches.
     assert process.returncode in (-getattr(signal, number), 1 if number == "SIGINT" else None)
     assert tpm2(dom0, "getcap", "handles-transient").strip() == ""

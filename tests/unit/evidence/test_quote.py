@@ -37,7 +37,14 @@ def test_the_document():
 
 
 @pytest.mark.parametrize(
-    "evidence", [EVIDENCE, FULL, EVIDENCE._replace(untrusted_boot_log=()), FULL._replace(asset_tag=None)]
+    "evidence",
+    [
+        EVIDENCE,
+        FULL,
+        EVIDENCE._replace(untrusted_boot_log=()),
+        EVIDENCE._replace(untrusted_pcrs={"sha256": {index: bytes([index]) * 32 for index in range(24)}}),
+        FULL._replace(asset_tag=None),
+    ],
 )
 def test_round_trips(evidence):
     assert QuoteEvidence.from_json(evidence.to_json()) == evidence
