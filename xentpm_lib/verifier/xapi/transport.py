@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import select
+import socket
 import ssl
 import time
 import xmlrpc.client
@@ -89,10 +90,11 @@ class Transport(xmlrpc.client.Transport):
     def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
         """Send a call and return the values of its answer. Raises: CollectionError, xmlrpc.client.Fault."""
         try:
-            return self._exchange(handler, request_body)
-        except _Stale:
-            return self._exchange(handler, request_body)
-        except TimeoutError as error:  # there was no time left to begin
+            try:
+                return self._exchange(handler, request_body)
+            except _Stale:
+                return self._exchange(handler, request_body)
+        except TimeoutError as error:  # there was no time left to begin, or to begin anew
             raise self._late() from error
 
     def close(self) -> None:
@@ -107,8 +109,8 @@ class Transport(xmlrpc.client.Transport):
         stream = self._stream
         if stream is not None:
             stream.deadline = Deadline(0)
-            try:
-                stream.connection.shutdown(2)
+            try:  # SSLSocket's own shutdown drops TLS first: what that thread sends just then could be read
+                socket.socket.shutdown(stream.connection, socket.SHUT_RDWR)
             except OSError:
                 pass
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import queue
 import resource
 import socket
 import threading
 import time
+import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +17,12 @@ import pytest
 
 from support.hostile_server import Call, HostileServer, success
 from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.xapi.answer import MAX_ANSWER_BYTES, MAX_DEPTH
+from xentpm_lib.verifier.xapi.deadline import Deadline
 from xentpm_lib.verifier.xapi.pool import PoolClient
+from xentpm_lib.verifier.xapi.transport import Transport
+from xentpm_lib.verifier.xapi.url import parse_url
 
 Serve = Callable[..., HostileServer]
 Connect = Callable[..., PoolClient]
@@ -235,6 +241,58 @@ def test_a_server_that_closes_behind_each_answer(serve: Serve, connect: Connect)
     server = serve(script)
     client = connect(server)
     assert [quote(client) for _ in range(3)] == ["evidence"] * 3
+
+
+def sent_over(transport: Transport) -> object:
+    return transport.request("", "/", xmlrpc.client.dumps(("x",), "f").encode())
+
+
+def test_a_connection_that_breaks_when_no_time_is_left(serve: Serve) -> None:
+    """It was kept open, so the call would be made again over another."""
+    now = [0.0]
+
+    def script(call: Call) -> None:
+        if now[0]:
+            now[0] += 60
+            call.connection.shutdown(2)
+        else:
+            call.answer(success("evidence"))
+
+    server = serve(script, raw=True)
+    transport = Transport(parse_url(server.url), TlsTrust(server.pem))
+    transport.deadline = Deadline(30, lambda: now[0])
+    sent_over(transport)
+    now[0] += 1
+    with pytest.raises(CollectionError) as raised:
+        sent_over(transport)
+    assert raised.value.finding == "COLLECTION_TIMEOUT"
+
+
+def test_a_call_that_is_ended_sends_nothing_in_the_clear(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the connection is shut down, the thread that makes the call may be about to send over it."""
+    received: queue.Queue[bytes] = queue.Queue()
+
+    def script(call: Call) -> None:
+        call.answer(success("evidence"))
+        received.put(call.connection.recv(100))
+
+    server = serve(script, raw=True)
+    transport = Transport(parse_url(server.url), TlsTrust(server.pem))
+    transport.deadline = Deadline(60)
+    sent_over(transport)
+    assert transport._stream is not None
+    connection, shut_down = transport._stream.connection, socket.socket.shutdown
+
+    def late(one: socket.socket, how: int) -> None:
+        if one is connection:
+            one.send(b"secret")
+        shut_down(one, how)
+
+    monkeypatch.setattr(socket.socket, "shutdown", late)
+    transport.abort()
+    assert received.get(timeout=60) == b"secret", "as TLS has it"
 
 
 def test_nothing_secret_is_told(serve: Serve, connect: Connect) -> None:
