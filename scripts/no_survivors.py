@@ -15,7 +15,7 @@ from typing import Dict, List
 
 _PR_SET_CHILD_SUBREAPER = 36
 #: seconds that a process may take to end after the command did
-GRACE_S = 10.0
+GRACE_S = 30.0
 
 
 def _reap() -> None:

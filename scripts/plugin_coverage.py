@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from contextlib import suppress
 from typing import Any, List
 
 __all__ = ["announce", "install", "start", "withdraw"]
@@ -51,7 +52,7 @@ def announce(data_file: str, config_file: str, source: str) -> None:
 
 def withdraw() -> None:
     """Take back what ``announce`` said; without effect where nothing was announced."""
-    if os.path.exists(_announcement()):
+    with suppress(FileNotFoundError):
         os.unlink(_announcement())
 
 
@@ -62,8 +63,11 @@ def start() -> None:
     """
     if _measuring:
         return
-    with open(_announcement()) as file:
-        told = json.load(file)
+    try:
+        with open(_announcement()) as file:
+            told = json.load(file)
+    except FileNotFoundError:  # withdrawn since the look for it
+        return
     if not os.path.exists("/proc/{}".format(told["pid"])):
         return
     import coverage

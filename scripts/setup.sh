@@ -25,6 +25,9 @@ KEY_FILES=(requirements/build.txt requirements/dev.txt requirements/py36-build.t
 NOT_YOURS="use a checkout that you may write to, or make this one yours: sudo chown -R \$USER ."
 INSTALL="apt-get update && apt-get install -y --no-install-recommends ${PACKAGES[*]}"
 
+# Seconds before another try where a registry or mirror did not deliver.
+PAUSES=(5 20 60)
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 fail() {
@@ -90,16 +93,28 @@ no_server_of_its_own() {
         'create_main_cluster = false' >"$settings"
 }
 
+# Both again where one fails: `update` succeeds without a list that a mirror did not deliver, and does not wait for
+# another apt-get that has the lists locked.
+apt_install() {
+    local quiet=(-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    apt-get "${quiet[@]}" update >>"$log" 2>&1 </dev/null 9>&- ||
+        say "apt-get update reported errors; going on with the package lists that are there"
+    apt-get "${quiet[@]}" -y install --no-install-recommends "${PACKAGES[@]}" >>"$log" 2>&1 </dev/null 9>&-
+}
+
 install_system() {
     command -v apt-get >/dev/null || fail "system packages are missing; Debian's names for them: ${PACKAGES[*]}"
     [ "$(id -u)" = 0 ] || fail "system packages are missing; install them with: sudo sh -c '$INSTALL'"
     say "installing system packages (log: $log)"
     no_server_of_its_own
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -q -o DPkg::Lock::Timeout=300 update >>"$log" 2>&1 </dev/null 9>&- ||
-        say "apt-get update reported errors; going on with the package lists that are there"
-    apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${PACKAGES[@]}" \
-        >>"$log" 2>&1 </dev/null 9>&- || fail "apt-get could not install: ${PACKAGES[*]}"
+    local pause
+    for pause in "${PAUSES[@]}" ''; do
+        if apt_install; then break; fi
+        [ -n "$pause" ] || fail "apt-get could not install: ${PACKAGES[*]}"
+        say "apt-get could not install everything; trying again in $pause s"
+        sleep "$pause"
+    done
     hash -r
     have_system || fail "something is still missing after: $INSTALL (python: $python)"
 }
@@ -129,12 +144,24 @@ pip_failed() { # what could not be installed
     fail "pip could not install $1 into $venv"
 }
 
+# Whether what was logged behind the first so many bytes tells of the network. pip itself asks again for what it
+# cannot get at all, but not for a file that ends early.
+network_failed() {
+    local signs='retry\(total=|timed out|connection ?(broken|aborted|error|refused|reset)|http ?error|sslerror'
+    tail -c "+$(($1 + 1))" "$log" | grep -Ei "$signs|incomplete|not enough bytes|match the hashes" >/dev/null
+}
+
 # Ends the set-up by itself when pip fails: `f || fail` would switch `set -e` off in all of f.
 pip_install() { # what is installed, pip's arguments…
-    local what=$1
+    local what=$1 pause logged quiet=(-q --disable-pip-version-check --no-input)
     shift
-    "$place/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" >>"$log" 2>&1 </dev/null ||
-        pip_failed "$what"
+    for pause in "${PAUSES[@]}" ''; do
+        logged=$(stat -c %s "$log")
+        if "$place/bin/python" -m pip install "${quiet[@]}" "$@" >>"$log" 2>&1 </dev/null; then return; fi
+        if [ -z "$pause" ] || ! network_failed "$logged"; then pip_failed "$what"; fi
+        say "the package index did not deliver; trying again in $pause s"
+        sleep "$pause"
+    done
 }
 
 make_venv() {

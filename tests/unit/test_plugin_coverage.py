@@ -81,6 +81,11 @@ def test_nothing_is_measured_without_an_announcement(host):
     assert list(host.glob("data*")) == []
 
 
+def test_an_announcement_that_is_withdrawn_meanwhile_is_none(host):
+    _python(host, "-c", "import xentpm_plugin_coverage as c; c.start()")
+    assert list(host.glob("data*")) == []
+
+
 def test_an_announcement_ends_with_the_process_that_made_it(host):
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()

@@ -29,6 +29,7 @@ case "$1" in
     fi ;;
 esac
 """
+LIMIT_S = 600  # a real environment is some seconds of work, on a busy machine a minute
 STEPS = {
     "-r requirements/build.txt": "requirements/build.txt",
     "-r requirements/dev.txt": "requirements/dev.txt",
@@ -50,6 +51,7 @@ def checkout(tmp_path):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.py", copy)
     program(tmp_path / "bin/apt-get", "#!/bin/sh\necho apt-get was called >&2\nexit 1\n")
+    program(tmp_path / "bin/sleep", "#!/bin/sh\n")
     return copy
 
 
@@ -63,7 +65,7 @@ def fake_python(checkout, fails, pip_output="", version="311"):
     program(checkout.parent / "python", FAKE_PYTHON.format(version=version))
     program(checkout.parent / "bin/pkg-config", "#!/bin/sh\n")
     (checkout / "fails").write_text(fails)
-    (checkout / "pip-output").write_text(pip_output)
+    (checkout / "pip-output").write_text(pip_output + "\n")
     return str(checkout.parent / "python")
 
 
@@ -81,7 +83,7 @@ def start(checkout, *arguments):
 def set_up(checkout, *arguments):
     """Exit status and the lines that were printed."""
     process = start(checkout, *arguments)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=LIMIT_S)[1]
     return process.returncode, printed.splitlines()
 
 
@@ -95,6 +97,7 @@ def failed(checkout, *arguments):
     return lines
 
 
+@pytest.mark.timeout(LIMIT_S + 60)
 def test_a_bad_pin_ends_the_set_up(checkout):
     (checkout / "requirements/build.txt").write_text("")
     (checkout / "requirements/dev.txt").write_text("XenAPI==99.99\n")
@@ -128,8 +131,62 @@ def test_a_missing_network_is_told(checkout):
         "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'Error()'\n" + NO_VERSION
     )
     lines = failed(checkout, ".venv", fake_python(checkout, fails="build.txt", pip_output=output))
-    assert lines[1] == "setup: " + NO_VERSION
-    assert lines[2].startswith("setup: pip cannot connect to the package index")
+    again = "setup: the package index did not deliver; trying again in {} s"
+    assert lines[1:4] == [again.format(pause) for pause in (5, 20, 60)]
+    assert lines[4] == "setup: " + NO_VERSION
+    assert lines[5].startswith("setup: pip cannot connect to the package index")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "output",
+    [
+        "WARNING: Retrying (Retry(total=4, read=None)) after connection broken by 'ReadTimeoutError()'",
+        "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool(port=443): Read timed out.",
+        "pip._vendor.urllib3.exceptions.ProtocolError: ('Connection broken: IncompleteRead(9 bytes read)')",
+        "ERROR: HTTP error 502 while getting https://index/a.whl",
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+    ],
+)
+def test_an_index_that_fails_once_is_asked_again(checkout, step, output):
+    program(checkout.parent / "bin/sleep", "#!/bin/sh\necho nothing does >fails\n")
+    status, lines = set_up(checkout, ".venv", fake_python(checkout, fails=step, pip_output=output))
+    assert (status, lines[1:]) == (0, ["setup: the package index did not deliver; trying again in 5 s"])
+    assert all(one in (checkout / "calls").read_text() for one in STEPS)
+
+
+APT_GET = """#!/bin/sh
+echo "$@" >>apt-calls
+case "$*" in *" install "*) [ -e mended ] && printf '#!/bin/sh\\n' >"${0%/*}/pkg-config" ;; esac
+"""
+
+
+def without_system(checkout, sleep):
+    """The system packages are missing; apt-get can install them as soon as the file `mended` is there."""
+    python = fake_python(checkout, fails="nothing does")
+    program(checkout.parent / "bin/pkg-config", "#!/bin/sh\nexit 1\n")
+    program(checkout.parent / "bin/id", "#!/bin/sh\necho 0\n")
+    program(checkout.parent / "bin/apt-get", APT_GET)
+    program(checkout.parent / "bin/sleep", "#!/bin/sh\n" + sleep)
+    return python
+
+
+def test_a_mirror_that_fails_once_is_asked_again(checkout):
+    python = without_system(checkout, sleep=": >mended\n")
+    status, lines = set_up(checkout, ".venv", python)
+    assert status == 0
+    assert lines[1] == "setup: apt-get could not install everything; trying again in 5 s"
+    assert lines[2].startswith("setup: making .venv")
+    calls = (checkout / "apt-calls").read_text().splitlines()
+    assert ["update" in call for call in calls] == [True, False, True, False]
+
+
+def test_a_mirror_that_fails_for_good_ends_the_set_up(checkout):
+    python = without_system(checkout, sleep="")
+    lines = failed(checkout, ".venv", python)
+    again = "setup: apt-get could not install everything; trying again in {} s"
+    assert lines[1:4] == [again.format(pause) for pause in (5, 20, 60)]
+    assert lines[4].startswith("setup: apt-get could not install: make swtpm ")
 
 
 def test_a_python_that_is_missing_or_too_old_changes_nothing(checkout):
@@ -158,7 +215,7 @@ def test_the_second_of_two_set_ups_says_that_it_waits(checkout):
         process = start(checkout, ".venv", "/nope")
         assert process.stderr.readline() == "setup: waiting for another set-up in this checkout\n"
         assert process.poll() is None
-    assert "cannot run /nope" in process.communicate(timeout=60)[1]
+    assert "cannot run /nope" in process.communicate(timeout=LIMIT_S)[1]
 
 
 def test_a_checkout_that_cannot_be_written_is_told_in_a_sentence(checkout):
