@@ -20,7 +20,7 @@ from xentpm_lib.simulator.certificates import make_certificate, server_context
 
 __all__ = ["Call", "HostileServer", "failure", "success"]
 
-_IDLE_S = 20
+_IDLE_S = 60  # so long a server hangs, unless the test ends before: more than any limit of a test on time
 
 
 def success(value: Any) -> bytes:

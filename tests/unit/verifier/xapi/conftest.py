@@ -56,7 +56,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., HostileServer]]:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., PoolClient]]:
-    """A client of servers: ``connect(server, …)``, with short time limits."""
+    """A client of servers: ``connect(server, …)``. Time limits are short only where a test makes them so."""
     with ExitStack() as stack:
 
         def make(*servers: HostileServer, password: str = PASSWORD, **changes: Any) -> PoolClient:
@@ -66,7 +66,9 @@ def connect() -> Iterator[Callable[..., PoolClient]]:
                 "addresses": tuple(server.url for server in servers),
                 "tls": TlsTrust(ca_pem="".join(server.pem for server in servers)),
             }
-            options = XapiOptions(call_s=changes.pop("call_s", 1.5), login_s=1.0, logout_s=0.3)
+            limits = {"call_s": 60.0, "login_s": 30.0, "logout_s": 10.0}
+            limits.update({name: changes.pop(name) for name in limits if name in changes})
+            options = XapiOptions(**limits)
             record = PoolRecord(**{**fields, **changes})
             return stack.enter_context(PoolClient(record, lambda: Credentials("root", password), options))
 

@@ -48,7 +48,7 @@ def script(hosts: Any = None, certificates: Any = None) -> Callable[[Call], None
 
 def look(server: HostileServer, tls: TlsTrust | None = None) -> Discovered:
     trust = tls or TlsTrust(server.pem)
-    return discover(server.url, trust, lambda: Credentials("root", PASSWORD), XapiOptions(5, 2, 1))
+    return discover(server.url, trust, lambda: Credentials("root", PASSWORD), XapiOptions(60, 30, 10))
 
 
 def test_what_is_found(serve: Serve) -> None:

