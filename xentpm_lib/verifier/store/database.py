@@ -7,15 +7,19 @@ TLS that proves the server unless it is on this machine or the URL says otherwis
 from __future__ import annotations
 
 import os
+import sqlite3
 import ssl
 import stat
-from collections.abc import Iterator
+import struct
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from xentpm_lib.errors import UsageError
@@ -27,6 +31,7 @@ BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before it gives up."""
 
 _SOCKET_TIMEOUT_S = 2 * BUSY_TIMEOUT_S  # for connecting, and for each answer
+_LOCKED_PAUSE_S = 0.02
 _WRITE_LOCK = 0x78656E74706D01  # "xentpm" and 1: an advisory lock of PostgreSQL
 _WRITE = "xentpm_write"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -79,11 +84,13 @@ class Database:
                 plain.invalidate()  # closes the connection, and the server lets go of the lock
 
     def _connect(self) -> Connection:
-        """A connection. TLS that cannot be made is an error of the socket, which SQLAlchemy lets through."""
+        """A connection. What pg8000 cannot make sense of while it connects, SQLAlchemy lets through."""
         try:
             return self._engine.connect()
-        except OSError as error:
-            raise StoreError("the store {} cannot be used: {}".format(self.name, error)) from error
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            raise StoreError("the store {} cannot be used: {}".format(self.name, _said(error))) from error
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -142,9 +149,9 @@ def _prepare_file(path: str) -> None:
 def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
     cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout={}".format(BUSY_TIMEOUT_S * 1000))
+    _use_write_ahead_log(cursor)
     for pragma in (
-        "busy_timeout={}".format(BUSY_TIMEOUT_S * 1000),
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "trusted_schema=OFF",
@@ -152,6 +159,19 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute("PRAGMA " + pragma)
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Where two make a new file's log at once, SQLite tells one of them at once that the file is locked."""
+    end = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+        time.sleep(_LOCKED_PAUSE_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -162,21 +182,39 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql_engine(url: URL) -> Engine:
     arguments: dict[str, Any] = {"application_name": "xentpm-attest", "timeout": _SOCKET_TIMEOUT_S}
     arguments.update(_transport(url))
+    if url.password is None:
+        arguments["password"] = ""  # None would be an AttributeError where the server asks for one
     bare = url.set(query={})
     engine = sqlalchemy.create_engine(
         bare, hide_parameters=True, pool_pre_ping=True, pool_recycle=3600, connect_args=arguments
     )
+    engine.dialect.do_ping = _ping(engine.dialect.do_ping)  # type: ignore[method-assign,assignment]
     event.listen(engine, "connect", _configure_postgresql)
     event.listen(engine, "handle_error", _as_database_error)
     return engine
 
 
+def _ping(ping: Callable[[DBAPIConnection], bool]) -> Callable[[DBAPIConnection], bool]:
+    """Whether a pooled connection still works. SQLAlchemy takes only the driver's own errors for a no."""
+
+    def works(connection: DBAPIConnection) -> bool:
+        try:
+            return ping(connection)
+        except Exception:
+            return False
+
+    return works
+
+
 def _as_database_error(context: ExceptionContext) -> OperationalError | None:
-    """A connection that is reset or times out raises the socket's error: pg8000 and SQLAlchemy pass it on."""
-    if not isinstance(context.original_exception, OSError):
+    """What pg8000 raises of other kinds, and SQLAlchemy lets through: a connection that is reset or times out
+    is an error of the socket, an answer that is no PostgreSQL server's a KeyError, ValueError or another.
+    """
+    error = context.original_exception
+    if context.sqlalchemy_exception is not None or not isinstance(error, Exception):
         return None
     context.is_disconnect = True
-    return OperationalError(None, None, context.original_exception)
+    return OperationalError(None, None, error)
 
 
 def _configure_postgresql(connection: Any, _record: object) -> None:
@@ -216,7 +254,15 @@ def _first_line(error: object) -> str:
     arguments = getattr(error, "args", ())
     if arguments and isinstance(arguments[0], dict):
         return str(arguments[0].get("M", "the server reports an error"))[:300]
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return _said(error)
+
+
+def _said(error: object) -> str:
+    """In one line. Of errors that are no sentences in themselves, the kind, too."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    if isinstance(error, (LookupError, ValueError, struct.error)) and not isinstance(error, OSError):
+        return "the server's answer makes no sense ({}: {})".format(type(error).__name__, said)
+    return said
 
 
 def _hint(error: object) -> str:
