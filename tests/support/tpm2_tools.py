@@ -28,7 +28,7 @@ def run_tool(command: Any, cwd: str, environment: Any = None) -> str:
     process = subprocess.Popen(
         list(command), cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     if process.returncode != 0:
         raise Tpm2Failed("{}: {}".format(" ".join(command), err.decode("utf-8", "replace")))
     return out.decode("utf-8", "replace")

@@ -18,6 +18,7 @@ from xentpm_lib.evidence.tpm_structures import Public
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 
 TAG = "a5" * 20
+AE = "ä".encode("utf-8").decode("ascii", "surrogateescape")  # an argument also where the locale is ASCII
 
 
 def _ok(dom0, *options):
@@ -214,7 +215,7 @@ def test_usage(bare_dom0, options):
         (("--tpm_set_asset_tag", "0" * 40), "tag: all zeros"),
         (("--tpm_set_asset_tag", "<tag_sha1>"), "tag: "),
         (("--tpm_challenge", "AAAA"), "challenge: "),
-        (("--tpm_challenge", "ä" * 100), "challenge: "),
+        (("--tpm_challenge", AE * 100), "challenge: "),
         (("--get_ekey",), "There is no TPM on this machine or it is not enabled in the BIOS"),
         (("--boot",), "There is no TPM on this machine"),
         (("--is_tpm_owned",), "There is no TPM on this machine"),
