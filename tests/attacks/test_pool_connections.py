@@ -33,8 +33,10 @@ from xentpm_lib.verifier.xapi.url import parse_url
 
 HOST = "a6cc761c-d5d8-4725-8646-2071754ea0ef"
 PASSWORD = "correct-horse"
-LIMIT_S = 0.6
-LATE_S = 1.0  # what a busy machine may add
+LIMIT_S = 0.6  # where the limit is what the test is about
+PATIENT_S = 60.0  # everywhere else
+LATE_S = 15.0  # what a busy machine may add; the server hangs for longer
+READ_S = 2.0  # for one read; no pause between two bytes takes as long
 VALUE = b"<methodResponse><params><param><value>%s</value></param></params></methodResponse>"
 STATUS = (
     b"<struct><member><name>Status</name><value>Success</value></member>"
@@ -55,15 +57,15 @@ class Attack:
         session.xenapi.login_with_password("root", PASSWORD, "1.0", "tests")
         return session.xenapi.host.call_plugin("OpaqueRef:h", "tpm", "tpm_get_quote", {})
 
-    def answer(self, limit_s: float = LIMIT_S) -> str:
+    def answer(self, limit_s: float = PATIENT_S) -> str:
         """Call the plugin with our client, which knows the server's certificate. Raises: CollectionError."""
         record = PoolRecord("", "pool", (self.server.url,), TlsTrust(ca_pem=self.server.pem))
-        options = XapiOptions(call_s=5, login_s=5, logout_s=0.2)
+        options = XapiOptions(call_s=PATIENT_S, login_s=PATIENT_S, logout_s=0.2)
         with PoolClient(record, lambda: Credentials("root", PASSWORD), options) as client:
             client.info()
             return client.call_plugin(HOST, "tpm_get_quote", {}, limit_s)
 
-    def ours(self, limit_s: float = LIMIT_S) -> str:
+    def ours(self, limit_s: float = PATIENT_S) -> str:
         """The finding of the error that our client's call ends with."""
         with pytest.raises(CollectionError) as caught:
             self.answer(limit_s)
@@ -108,10 +110,10 @@ def test_hanging_server(attack: Callable[..., Attack], monkeypatch: pytest.Monke
     hanging = attack(lambda call: call.hang())
     assert still_runs(hanging.plain, 2 * LIMIT_S)
     start = time.monotonic()
-    assert hanging.ours() == "COLLECTION_TIMEOUT"
+    assert hanging.ours(LIMIT_S) == "COLLECTION_TIMEOUT"
     assert time.monotonic() - start < LIMIT_S + LATE_S
     monkeypatch.setattr(Deadline, "remaining", lambda _deadline: 20.0)
-    assert still_runs(hanging.answer, 2 * LIMIT_S)
+    assert still_runs(lambda: hanging.answer(LIMIT_S), 2 * LIMIT_S)
 
 
 def test_byte_dripping_server(attack: Callable[..., Attack], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,16 +125,16 @@ def test_byte_dripping_server(attack: Callable[..., Attack], monkeypatch: pytest
 
     dripping = attack(script)
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(LIMIT_S)
+    socket.setdefaulttimeout(READ_S)
     try:
-        assert still_runs(dripping.plain, 3 * LIMIT_S)
+        assert still_runs(dripping.plain, 1.5 * READ_S)
     finally:
         socket.setdefaulttimeout(before)
     start = time.monotonic()
-    assert dripping.ours() == "COLLECTION_TIMEOUT"
+    assert dripping.ours(LIMIT_S) == "COLLECTION_TIMEOUT"
     assert time.monotonic() - start < LIMIT_S + LATE_S
     monkeypatch.setattr(Deadline, "remaining", lambda deadline: deadline.seconds)  # of each read
-    assert still_runs(dripping.answer, 3 * LIMIT_S)
+    assert still_runs(lambda: dripping.answer(READ_S), 1.5 * READ_S)
 
 
 def test_hostile_xml_entities(attack: Callable[..., Attack], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +160,7 @@ def test_hostile_xml_depth(attack: Callable[..., Attack], monkeypatch: pytest.Mo
 
 def error_of(attack: Attack) -> str:
     try:
-        attack.answer(5)
+        attack.answer()
     except CollectionError as error:
         return error.message
     return ""
@@ -181,7 +183,7 @@ def test_zip_bomb(attack: Callable[..., Attack], monkeypatch: pytest.MonkeyPatch
 
     transport = Transport(parse_url(zipped.server.url), TlsTrust(ca_pem=zipped.server.pem))
     monkeypatch.setattr(Transport, "_answer", lambda _transport, *call: unpacking(*call))
-    assert len(zipped.answer(5)) == 15_000_000
+    assert len(zipped.answer()) == 15_000_000
 
 
 def test_1_gb_log(attack: Callable[..., Attack], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,15 +203,15 @@ def test_1_gb_log(attack: Callable[..., Attack], monkeypatch: pytest.MonkeyPatch
 
     endless = attack(script)
     size = gigabyte
-    assert endless.ours(20) == "XAPI_ERROR"
-    assert sent[0] <= answer.MAX_ANSWER_BYTES + 16 * len(piece), "the rest was not waited for"
+    assert endless.ours() == "XAPI_ERROR"
+    assert sent[0] <= answer.MAX_ANSWER_BYTES + 64 * len(piece), "the rest was not waited for"
     announced = attack(lambda call: call.answer(b"", size=gigabyte))
     assert announced.ours() == "XAPI_ERROR"
     size = answer.MAX_ANSWER_BYTES + len(piece)  # enough to show that nothing else stops it
     monkeypatch.setattr(answer, "MAX_ANSWER_BYTES", 1 << 40)
-    assert endless.ours(20) == "PLUGIN_ERROR", "all of it was read"
+    assert endless.ours() == "PLUGIN_ERROR", "all of it was read"
     monkeypatch.setattr(pool, "_MAX_ANSWER", 1 << 40)
-    assert len(endless.answer(20)) == size
+    assert len(endless.answer()) == size
 
 
 def send_chunk(call: Call, data: bytes) -> None:
