@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,9 @@ sys.path.append(str(BENCHMARKS))
 import fleet as benchmark  # noqa: E402
 
 POOLS, POOL_SIZE = 3, benchmark.POOL_SIZE
+END_S = 20  # is enough for an end on any machine, and less than any call takes that hangs
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @contextmanager
@@ -62,12 +66,11 @@ def _watching(station, **more):
         yield seen
     finally:
         stop.set()
-        began = time.monotonic()
-        thread.join(30)
-        assert time.monotonic() - began < 5
+        thread.join(END_S)
+        assert not thread.is_alive()
 
 
-def _until(true, limit_s=60):
+def _until(true, limit_s=120):
     end = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end
@@ -100,7 +103,7 @@ def test_attesting_once_can_be_stopped(tmp_path):
         threading.Timer(0.5, stop.set).start()
         began = time.monotonic()
         assert attest_once(station, station.registry.hosts(), stop=stop) == []
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < END_S
         assert station.store.latest() == {}, "what was stopped is no finding"
 
 
@@ -114,30 +117,30 @@ def test_a_host_whose_group_has_no_policy_cannot_be_asked(tmp_path):
 
 
 def test_a_pool_whose_hosts_all_hang_does_not_slow_the_others(tmp_path):
-    """All of its threads hang in calls, for 20 s each; the hosts of the others are asked every second."""
-    timing = {"call_timeout": '"20s"', "attempts": 1}
+    """All of its threads hang in calls; before one of these ends, the others' hosts have many turns each."""
+    timing = {"call_timeout": '"5m"', "attempts": 1}
     with _fleet(tmp_path / "station", hanging=1, **timing) as station:
         with _watching(station) as seen:
             good = (POOLS - 1) * POOL_SIZE
-            _until(lambda: len(seen) >= good)
-            began, count = time.monotonic(), len(seen)
-            time.sleep(5)
-            rate = (len(seen) - count) / (time.monotonic() - began)
-        assert rate > 0.8 * good, f"{rate:.0f} hosts a second instead of {good}"
+            _until(lambda: len(_turns(seen)) == good and min(_turns(seen).values()) >= 8)
+        assert len(_turns(seen)) == good
         assert {result.state for _, result, _ in seen} == {State.TRUSTED}
+
+
+def _turns(seen):
+    """How many results there are of each host that has one."""
+    return Counter(result.host_id for _, result, _ in list(seen))
 
 
 def test_a_master_that_hangs_counts_for_all_hosts_of_its_pool(tmp_path):
     """The process is stopped: connections are taken and nothing is answered, not even by the masters."""
-    timing = {"call_timeout": '"1s"', "attempts": 2, "backoff": '"100ms"'}
+    timing = {"call_timeout": '"5s"', "attempts": 2, "backoff": '"100ms"'}
     with _fleet(tmp_path / "station", period_s=2, **timing) as station:
         with _watching(station) as seen:
             _until(lambda: len({result.host_id for _, result, _ in seen}) == POOLS * POOL_SIZE)
             os.kill(station.attesters, signal.SIGSTOP)
             try:
-                began = time.monotonic()
-                _until(lambda: _unreachable(seen) == POOLS * POOL_SIZE, 110)
-                assert time.monotonic() - began < 100
+                _until(lambda: _unreachable(seen) == POOLS * POOL_SIZE, 200)
             finally:
                 os.kill(station.attesters, signal.SIGCONT)
             _until(lambda: _unreachable(seen) == 0)
@@ -252,9 +255,9 @@ def test_a_pool_that_moves_is_found_at_its_new_address(tmp_path):
         with _watching(station) as seen:
             _until(lambda: len(_last(seen)) == POOLS * POOL_SIZE)
             desk.store.append(*ledger_bodies.pool_changed(nowhere), who="test")
-            _until(lambda: {_last(seen)[host] for host in mine} == {State.UNREACHABLE}, 100)
+            _until(lambda: {_last(seen)[host] for host in mine} == {State.UNREACHABLE})
             desk.store.append(*ledger_bodies.pool_changed(pool), who="test")
-            _until(lambda: set(_last(seen).values()) == {State.TRUSTED}, 100)
+            _until(lambda: set(_last(seen).values()) == {State.TRUSTED})
         changes = [change for _, _, change in seen if change is not None and change.host_id in mine]
         assert len(changes) == 3 * POOL_SIZE
 
@@ -282,11 +285,15 @@ def test_old_results_are_removed_and_altered_ones_told(tmp_path, caplog):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it(tmp_path, number):
     with _fleet(tmp_path / "station") as station:
-        before = signal.getsignal(number)
-        threading.Timer(2, os.kill, (os.getpid(), number)).start()
-        began = time.monotonic()
-        watch(station)
-        assert time.monotonic() - began < 7
+        before, told = signal.getsignal(number), []
+
+        def stored(_result, _change):
+            if not told:  # by now the handlers are there
+                os.kill(os.getpid(), number)
+            told.append(time.monotonic())
+
+        watch(station, stored=stored)
+        assert time.monotonic() - told[0] < END_S
         assert signal.getsignal(number) is before
         assert station.store.latest()
 
