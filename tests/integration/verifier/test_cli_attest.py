@@ -185,22 +185,23 @@ def test_watch_attests_tells_and_ends_when_told(station: AttestCli, tmp_path: Pa
         try:
             _wait_for("hosts watched: 2", log)
             station.good("asset-tag", "host2", "cd" * 20)  # a running watch takes it up
-            assert watch.stdout is not None and "ASSET_TAG_MISSING" in watch.stdout.readline()
+            assert watch.stdout is not None
+            assert any("ASSET_TAG_MISSING" in line for line in iter(watch.stdout.readline, ""))
             second = station.run("watch")
             assert second.status == 1 and "watch" in second.err
             began = time.monotonic()
             watch.send_signal(signal.SIGTERM)
-            watch.communicate(timeout=20)
+            watch.communicate(timeout=60)
         finally:
             watch.kill()
-    assert watch.returncode == 0 and time.monotonic() - began < 10, log.read_text()
+    assert watch.returncode == 0 and time.monotonic() - began < 20, log.read_text()
     assert "Traceback" not in log.read_text()
     station.good("asset-tag", "host2", "--none")
     station.good("attest", "host2")
 
 
 def _wait_for(text: str, log: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while text not in log.read_text():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)

@@ -31,7 +31,7 @@ def pool() -> Iterator[SimPool]:
 def client(pool: SimPool) -> Iterator[PoolClient]:
     """A client as it is after discovery, and afterwards all hosts on and host1 the master again."""
     record = discover(pool.url, TlsTrust(pool.certificates.read_text()), credentials_of(pool)).pool
-    with PoolClient(record, credentials_of(pool), XapiOptions(call_s=20)) as made:
+    with PoolClient(record, credentials_of(pool), XapiOptions(call_s=60)) as made:
         yield made
     for host in pool.hosts:
         pool.power_on(host.name)
@@ -114,7 +114,7 @@ def test_a_master_that_dies(pool: SimPool, client: PoolClient) -> None:
     pool.power_off("host1")
     start = time.monotonic()
     assert caught(pool, client).finding == "POOL_UNREACHABLE"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     pool.promote("host3")
     assert quote(pool, client) == pool.host("host3").uuid
     assert client.master_url == pool.host("host3").url
