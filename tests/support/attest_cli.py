@@ -24,6 +24,7 @@ __all__ = ["PROGRAM", "AttestCli", "Ended"]
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "xentpm_lib.verifier.cli"]
 LIMIT_S = 90
+_OF_A_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -41,7 +42,11 @@ class AttestCli:
     def __init__(self, home: Path, pool: Optional[SimPool] = None, secret: bool = True) -> None:
         self.home = home
         self.pool = pool
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("XENTPM_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("XENTPM_") and name not in _OF_A_TERMINAL
+        }
         self.env: Dict[str, str] = dict(kept, PYTHONPATH=str(ROOT), XENTPM_ATTEST_HOME=str(home))
         if pool is not None and secret:
             self.env["XENTPM_PASSWORD"] = pool.password

@@ -4,6 +4,7 @@ The server refuses to run as root, so it gets an unprivileged user then. A SIGKI
 the kernel tells it that its parent died, and a watchdog removes its directory.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -158,6 +159,11 @@ def _unprivileged_user():
 
 
 def _free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody takes while the server is down: the kernel gives it to no connection."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first = int(file.read().split()[0])
+    while True:
+        port = 10_000 + secrets.randbelow(first - 10_000) if first > 20_000 else 0
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return one.getsockname()[1]
