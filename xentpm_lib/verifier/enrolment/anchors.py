@@ -178,11 +178,16 @@ def _pins(data: bytes) -> list[str]:
     if _BEGIN_KEY in data:
         blocks = data.split(_BEGIN_KEY)[1:]
         return [fingerprint(_spki(load_pem_public_key(_BEGIN_KEY + block))) for block in blocks]
-    if data[:1] == b"\x30":
+    if data[:1] == b"\x30" and not _is_text(data):  # a list may begin with the digit 0, the same byte
         return [fingerprint(_spki(_der_key(data)))]
     if len(data) <= MAX_PUBLIC_SIZE and data[:1] < b" ":  # a TPM2B begins with its size, text does not
         return [fingerprint(Public.from_tpm2b(data).spki_der())]
     return _listed_pins(data.decode("ascii"))
+
+
+def _is_text(data: bytes) -> bool:
+    """Not so any key in DER: the tag of an object identifier is a control character."""
+    return data.isascii() and all(byte >= 0x20 or byte in b"\t\n\r" for byte in data)
 
 
 def _der_key(data: bytes) -> object:

@@ -155,6 +155,14 @@ def test_a_file_of_pins(data, expected, tmp_path):
     assert EkAnchors.load(pins=[str(written(tmp_path, "pins", data))]).pins == expected
 
 
+@pytest.mark.parametrize("first", "0123456789abcdef")
+@pytest.mark.parametrize("behind", ["", "\n", "\r\n", "  # xen-07\n" + "ab" * 32])
+def test_a_list_may_begin_with_any_digit(first, behind, tmp_path):
+    """The digit 0 is also the byte that DER begins with."""
+    text = first + "c" * 63 + behind
+    assert first + "c" * 63 in EkAnchors.load(pins=[str(written(tmp_path, "pins", text.encode()))]).pins
+
+
 @pytest.mark.parametrize(
     "data",
     [
