@@ -132,6 +132,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
 
 
+class _Transport(SafeTransport):
+    """A connection for each call: one that is kept open is closed by the server, some time between two."""
+
+    def single_request(self, *request: Any, **options: Any) -> Any:
+        """Send one call. Raises: OSError, Fault."""
+        self.close()
+        return super().single_request(*request, **options)
+
+
 def _trusting(certificate: str) -> SafeTransport:
     """A transport that accepts the pool's own certificate and no other."""
-    return SafeTransport(context=ssl.create_default_context(cafile=certificate))
+    return _Transport(context=ssl.create_default_context(cafile=certificate))
