@@ -23,7 +23,7 @@ __all__ = ["PROGRAM", "AttestCli", "Ended"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "xentpm_lib.verifier.cli"]
-LIMIT_S = 90
+LIMIT_S = 300
 _OF_A_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

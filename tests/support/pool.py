@@ -28,7 +28,7 @@ __all__ = ["SimHost", "SimPool", "new_pool", "running_pool", "sim_pool"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, fake_machine.__file__]  # as xentpm-sim, but known to nobody else on this machine
-_LIMIT_S = 60
+_LIMIT_S = 200
 
 
 class SimHost(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 COPIED = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "plugins", "xentpm_lib")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def run(program, *arguments, home):
         "XENTPM_ATTEST_HOME": str(home / "s"),
     }
     return subprocess.run(
-        [program, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=60
+        [program, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=200
     )
 
 
