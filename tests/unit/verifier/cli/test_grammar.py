@@ -50,7 +50,10 @@ def test_every_command_that_was_asked_for_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_help_has_an_example_that_the_command_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_an_example_that_the_command_takes(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # argparse fills the terminal, however wide
     for example in _examples(LEAVES[name]):
         assert example[0] == PROGRAM
         arguments, unknown = GRAMMAR.parse_known_args(example[1:])
