@@ -6,6 +6,7 @@ station.json("hosts")
 station.typed(["enroll", url], {"Is it the same": "yes", "Password": pool.password})
 """
 
+import codecs
 import json
 import os
 import pty
@@ -114,6 +115,7 @@ class AttestCli:
         if pid == 0:  # pragma: no cover
             os.execve(sys.executable, [*PROGRAM, *words], dict(self.env, TERM=term))
         shown, waiting = "", dict(answers)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             if select.select([terminal], [], [], 0.1)[0]:
@@ -123,7 +125,7 @@ class AttestCli:
                     break
                 if not data:
                     break
-                shown += data.decode("utf-8", "replace")
+                shown += decoder.decode(data)
             for question in [one for one in waiting if one in shown]:
                 os.write(terminal, waiting.pop(question).encode() + b"\n")
         os.close(terminal)
