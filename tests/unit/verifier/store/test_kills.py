@@ -14,6 +14,7 @@ from xentpm_lib.verifier.ledger_bodies import note
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State, Verdict
 
+pytestmark = pytest.mark.timeout(600)  # many processes, one after the other
 TESTS = Path(__file__).resolve().parents[3]
 
 # Writes like the watch does, and says so only after it was stored.
@@ -58,6 +59,8 @@ def told(printed):
 def check_whole(station, names):
     """Everything of the store fits together, and belongs together."""
     store = station.open()
+    with store._database.write():
+        pass  # a server may still be at the last words of a client that was killed
     assert store.check() == []
     entries = list(store.entries())
     registry = Registry.from_entries(entries)
@@ -81,12 +84,13 @@ def test_a_killed_writer_leaves_nothing_half_done(station, round_):
     lines = []
     for kill in range(4):
         writer = start(station, "w")
+        first = "" if kill else writer.stdout.readline()  # one of them writes something on any machine
         time.sleep(random.Random(100 * round_ + kill).uniform(0.3, 1.2))
         writer.send_signal(signal.SIGKILL)
-        lines += told(writer.communicate()[0])
+        lines += told(first + writer.communicate()[0])
     store, entries = check_whole(station, ["w"])
     notes = [one for one in entries if one.kind == "note"]
-    assert lines, "the writer was killed before it wrote anything"
+    assert lines
     assert len(notes) >= len(lines)
     stored = {one.result_id for host in range(3) for one in store.history("w-%d" % host, limit=10**6)}
     assert {number for _, numbers in lines for number in numbers} <= stored
@@ -100,7 +104,8 @@ def test_watch_and_commands_at_once(station):
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     for name, writer in writers.items():
-        assert len(told(writer.communicate(timeout=100)[0])) == 25, name
+        # Without a time limit: with one it forgets what readline has read ahead.
+        assert len(told(writer.communicate()[0])) == 25, name
     store, entries = check_whole(station, [*writers, "victim"])
     for name in writers:
         assert [int(one.body["text"]) for one in entries if one.kind == "note" and one.who == name] == list(
