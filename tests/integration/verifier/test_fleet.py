@@ -24,6 +24,7 @@ from xentpm_lib.verifier.fleet.watch import Pace, Watch, watch
 from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store import database
 from xentpm_lib.verifier.store.model import Recorded
 from xentpm_lib.verifier.store.store import Store
 
@@ -219,6 +220,22 @@ def test_another_process_that_took_the_lock_meanwhile_ends_it(tmp_path):
                     lock.held()
                 assert raised.value.code == WATCHED
                 assert lock.held(), "once the other one has ended"
+    finally:
+        server.close()
+
+
+def test_a_lock_whose_holder_has_gone_just_now(tmp_path, monkeypatch):
+    """PostgreSQL ends the process of a connection that was closed in its own time, and with it the lock."""
+    monkeypatch.setattr(database, "_RELEASE_S", END_S)
+    server = PostgresServer()
+    try:
+        url = server.url(server.new_database())
+        with Store.open(url, StationKeys.open(tmp_path / "keys", create=True)) as store:
+            holder, told = store.watch_lock(), threading.Event()
+            holder.__enter__()
+            threading.Timer(0.5, lambda: (told.set(), holder.__exit__(None, None, None))).start()
+            with store.watch_lock() as held:
+                assert told.is_set() and held()
     finally:
         server.close()
 

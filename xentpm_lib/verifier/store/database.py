@@ -32,6 +32,7 @@ BUSY_TIMEOUT_S = 30
 
 _SOCKET_TIMEOUT_S = 2 * BUSY_TIMEOUT_S  # for connecting, and for each answer
 _LOCKED_PAUSE_S = 0.02
+_RELEASE_S = 1.0  # a PostgreSQL server notices a moment later that a lock's holder has gone
 _WRITE_LOCK = 0x78656E74706D01  # "xentpm" and 1: an advisory lock of PostgreSQL
 _WRITE = "xentpm_write"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -77,7 +78,7 @@ class Database:
         """PostgreSQL: a connection that holds an advisory lock to the end; None when another has it."""
         with self._errors(), self._connect() as plain:
             connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-            taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar()
+            taken = _try_lock(connection, key)
             try:
                 yield connection if taken else None
             finally:
@@ -127,6 +128,16 @@ def _sqlite_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _try_lock(connection: Connection, key: int) -> bool:
+    """Take an advisory lock of PostgreSQL; False when somebody has it who does not let go of it just now."""
+    end = time.monotonic() + _RELEASE_S
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOCKED_PAUSE_S)
+    return True
 
 
 def _prepare_file(path: str) -> None:
