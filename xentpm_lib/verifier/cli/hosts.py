@@ -58,7 +58,6 @@ def add(commands: Commands) -> None:
 
 
 def _hosts(arguments: argparse.Namespace, out: Output) -> int:
-    now = time.time()
     with open_station(arguments) as station:
         if not station.registry.hosts() and not out.as_json:
             out.note("No host is enrolled. Next: xentpm-attest enroll https://POOL …")
@@ -69,7 +68,8 @@ def _hosts(arguments: argparse.Namespace, out: Output) -> int:
             if station.registry.hosts():
                 raise
             chosen = []
-        found = hosts.views(station, chosen, now)
+        found = hosts.views(station, chosen)
+        now = time.time()
     if arguments.state:
         found = [view for view in found if view.state.value == arguments.state]
     if out.as_json:

@@ -55,10 +55,10 @@ def named(station: Station, word: str) -> HostRecord:
     return station.registry.host(word)
 
 
-def views(station: Station, hosts: Sequence[HostRecord], now: float | None = None) -> list[HostView]:
-    """The hosts as they stand. now: seconds since 1970 (default: the clock's). Raises: StoreError."""
-    at = time.time() if now is None else now
+def views(station: Station, hosts: Sequence[HostRecord]) -> list[HostView]:
+    """The hosts as they stand now. Raises: StoreError."""
     latest = station.store.latest()
+    at = time.time()  # not before: what a watch has stored meanwhile is not from the future
     found = []
     for host in hosts:
         stored = latest.get(host.host_id)

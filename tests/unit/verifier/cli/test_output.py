@@ -7,16 +7,23 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from support.evidence_maker import SoftwareAttester
 from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier.cli import command_line, output, prompts
 from xentpm_lib.verifier.cli.output import Output, clean, clean_lines, tell
 from xentpm_lib.verifier.errors import CollectionError
-from xentpm_lib.verifier.ledger_bodies import note
+from xentpm_lib.verifier.ledger_bodies import host_enrolled, note, pool_added
+from xentpm_lib.verifier.records import PoolRecord, TlsTrust
+from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.store import Store
 
 EVIL = "host\x1b]0;pwned\x07\x1b[2J\r\u202e\u200bx"
 
@@ -149,6 +156,28 @@ def test_errors_have_codes_for_programs(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == ""
     assert command_line.run(["policy", "check", str(tmp_path / "x.toml"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "XENTPM_IO"
+
+
+def test_a_result_that_a_watch_stores_meanwhile_is_not_from_the_future(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is as of when the results were read, not of when the command began."""
+    host = SoftwareAttester(pool_id="p-1")
+    pool = PoolRecord("p-1", "pool", ("https://a",), TlsTrust(pins=("ab" * 32,)))
+    with Station.init(tmp_path / "s") as station:
+        station.store.append_all([pool_added(pool), host_enrolled(host.record())], who="jo")
+
+    def latest(_store: Store) -> dict[str, Any]:
+        trusted = (ReferenceUsed("r", "as installed", True),), TpmClock(1, 1, 1, True, 1)
+        now = time.time()
+        names = (host.host_id, host.name, host.pool_id)
+        found = AttestationResult(*names, (), now, now + 900, PolicyUsed("a", "b"), *trusted)
+        return {host.host_id: SimpleNamespace(result=found)}
+
+    monkeypatch.setattr(Store, "latest", latest)
+    for words in (["hosts"], ["show", "host1"]):
+        assert command_line.run([*words, "--json", "--home", str(tmp_path / "s")]) == 0
+        assert '"state": "trusted"' in capsys.readouterr().out
 
 
 def test_a_store_that_needs_no_restore_is_left_alone(
