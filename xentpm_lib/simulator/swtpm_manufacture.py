@@ -42,12 +42,17 @@ _CA_OPTIONS = """\
 --platform-model Simulator
 """
 # swtpm_setup starts a swtpm of its own as a daemon, which nothing ends when swtpm_setup is killed. So it is
-# told who swtpm_setup is, and a shell beside it looks whether that one is still there. That shell also
-# removes the file with swtpm's process id, which swtpm_setup always puts into /tmp.
+# told who swtpm_setup is, and a shell beside it looks whether that one is still there; a zombie, which its
+# new parent may leave for long, is not. That shell also removes the file with swtpm's process id, which
+# swtpm_setup always puts into /tmp.
 _WITH_PID = 'export XENTPM_SETUP=$$; exec "$@"'
 _BOUND_SWTPM = """\
+lives() {{
+    read -r stat <"/proc/$1/stat" || return 1
+    case "$stat" in *") Z "* | *") X "*) return 1 ;; esac
+}}
 watch() {{
-    while kill -0 "$XENTPM_SETUP"; do sleep 0.1; done
+    while lives "$XENTPM_SETUP"; do sleep 0.1; done
     kill -KILL "$1"
     rm -f "$2"
 }}
