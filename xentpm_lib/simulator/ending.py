@@ -38,6 +38,11 @@ class Ending:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._note)
 
+    def close(self) -> None:
+        """Ignore the signals from now on, as Python calls no handler while it finalizes."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     def check(self) -> None:
         """Raises: Ended when it is time to end."""
         if self.wait(0):

@@ -89,10 +89,13 @@ def up(options: Options, factory: Factory) -> int:
     """
     ending = Ending(options.until_eof)
     ending.install()
-    with suppress(Ended), running_pool(options, factory, ending.check) as pool:
-        _announce(pool, options)
-        ending.wait()
-    _report("stopped")
+    try:
+        with suppress(Ended), running_pool(options, factory, ending.check) as pool:
+            _announce(pool, options)
+            ending.wait()
+        _report("stopped")
+    finally:
+        ending.close()
     return 0
 
 

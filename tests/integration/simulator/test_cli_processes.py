@@ -1,8 +1,11 @@
 """``xentpm-sim`` as processes: ready, found from elsewhere, used, ended in every way. No TPM needed."""
 
+import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +22,9 @@ from support.fake_machine import add_plugin
 ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, fake_machine.__file__]
 Sim = Callable[..., "subprocess.CompletedProcess[str]"]
+LIMIT_S = 100
+"""For what takes a second or less where nothing else goes on."""
+pytestmark = pytest.mark.timeout(400)
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -59,7 +65,7 @@ class Simulator:
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _out, err = self.process.communicate(timeout=30)
+        _out, err = self.process.communicate(timeout=LIMIT_S)
         return self.process.returncode, err
 
 
@@ -81,14 +87,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
 def sim(tmp_path: Path) -> Sim:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [*PROGRAM, *arguments], capture_output=True, text=True, env=environment(tmp_path), timeout=60
+            [*PROGRAM, *arguments], capture_output=True, text=True, env=environment(tmp_path), timeout=LIMIT_S
         )
 
     return run
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -124,12 +130,23 @@ def test_clean_end(start: Callable[..., Simulator], number: int) -> None:
     assert not simulator.directory.exists()
 
 
+def test_signals_until_it_is_gone(start: Callable[..., Simulator]) -> None:
+    """Also while Python itself comes to its end."""
+    simulator = start()
+    while simulator.process.poll() is None:
+        simulator.process.send_signal(signal.SIGTERM)
+        time.sleep(0.001)
+    _out, err = simulator.process.communicate()
+    assert simulator.process.returncode == 0 and err.endswith("stopped\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_plugin_outlives_the_simulator(
     start: Callable[..., Simulator], tmp_path: Path, number: int
 ) -> None:
     simulator = start()
-    script = f"#!/bin/sh\necho $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 600; :\n"
+    script = "#!/bin/sh\nsleep 1\n"  # as long as the simulator may need to tell its watchdog of it
+    script += f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 600; :\n"
     add_plugin(Path(simulator.ready["hosts"][0]["dir"]) / "root", "slow", script)
     session = simulator.session()
     session.xenapi.Async.host.call_plugin(simulator.ready["hosts"][0]["ref"], "slow", "f", {})
@@ -217,9 +234,21 @@ def test_none_and_several(start: Callable[..., Simulator], sim: Sim) -> None:
     assert gone.returncode == 1 and "no simulator runs in" in gone.stderr
 
 
+def _port_of_nobody() -> str:
+    """A free port of those that the system gives to nobody who asks for any: it can be taken again later."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    others = [port for port in range(10000, 65536) if not low <= port <= high]
+    while True:
+        port = random.choice(others or range(10000, 65536))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return str(port)
+
+
 def test_port(start: Callable[..., Simulator], sim: Sim, tmp_path: Path) -> None:
-    simulator = start("--http")
-    port = simulator.ready["url"].rpartition(":")[2]
+    port = _port_of_nobody()
+    simulator = start("--http", "--port", port)
+    assert simulator.ready["url"].rpartition(":")[2] == port
     taken = sim("up", "--port", port, "--http")
     assert taken.returncode == 1
     assert taken.stderr.splitlines() == [
@@ -272,7 +301,7 @@ def test_text_for_people(tmp_path: Path) -> None:
         assert line
         text += line
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(LIMIT_S) == 0
     for word in ("https://127.0.0.1:", "password", "host1", f"{PROGRAM[1]} xe host-call-plugin host-uuid="):
         assert word in text
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 def ending() -> Iterator[Ending]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield Ending()
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -44,6 +45,13 @@ def test_a_signal_wakes_the_wait_and_more_of_them_do_nothing(ending: Ending, num
     assert ending.wait()
 
 
+def test_afterwards_signals_are_ignored(ending: Ending) -> None:
+    ending.install()
+    ending.close()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        assert signal.getsignal(number) == signal.SIG_IGN
+
+
 def test_nohup_stays(ending: Ending) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ending.install()
@@ -52,7 +60,8 @@ def test_nohup_stays(ending: Ending) -> None:
 
 @pytest.mark.parametrize(("data", "close"), [(b"", True), (b"x" * 100000, True), (b"x", False)])
 def test_end_of_stdin(data: bytes, close: bool) -> None:
-    program = "from xentpm_lib.simulator.ending import Ending\nprint(Ending(until_eof=True).wait(0.7))"
+    limit_s = 60 if close else 0.7
+    program = f"from xentpm_lib.simulator.ending import Ending\nprint(Ending(until_eof=True).wait({limit_s}))"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
