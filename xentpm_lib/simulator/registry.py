@@ -62,7 +62,10 @@ def running() -> list[SimulatorDirectory]:
     for entry in sorted(registry_folder().iterdir()):
         if entry.name.startswith("."):
             continue
-        directory = SimulatorDirectory(Path(entry.read_text(encoding="utf-8")))
+        try:
+            directory = SimulatorDirectory(Path(entry.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue  # its simulator has ended since the folder was read
         if directory.is_running():
             found.append(directory)
         else:

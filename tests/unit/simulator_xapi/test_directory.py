@@ -97,6 +97,11 @@ def test_finding_the_only_one(directory: SimulatorDirectory, tmp_path: Path) -> 
     other_lock.release()
 
 
+def test_a_simulator_that_ends_meanwhile(directory: SimulatorDirectory, tmp_path: Path) -> None:
+    (registry.registry_folder() / "0").symlink_to(tmp_path / "removed")  # listed, and not there to be read
+    assert registry.running() == []
+
+
 def test_a_registry_that_others_can_write(directory: SimulatorDirectory) -> None:
     registry.registry_folder().chmod(0o777)
     with pytest.raises(UsageError, match="only you"):
