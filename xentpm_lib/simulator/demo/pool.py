@@ -21,7 +21,7 @@ from xentpm_lib.errors import EvidenceError, UsageError
 
 __all__ = ["DemoHost", "DemoPool"]
 
-_END_LIMIT_S = 20
+_END_LIMIT_S = 60
 _SIMULATOR = (sys.executable, "-m", "xentpm_lib.simulator.cli")
 
 
@@ -117,7 +117,9 @@ class DemoPool:
             raise EvidenceError(
                 f"{host.name} has no message", "This is a defect of xentpm: please report it."
             )
-        return max(found, key=lambda one: str(one["timestamp"]))
+        by_age = sorted(found, key=lambda one: str(one["timestamp"]))
+        newest: dict[str, Any] = by_age[-1]  # of those of one second the one that was made last
+        return newest
 
     def _simulator(self, *words: str) -> None:
         command = [*_SIMULATOR, *words, "--dir", os.fspath(self.directory.parent)]

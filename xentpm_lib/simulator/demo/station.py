@@ -13,7 +13,7 @@ from xentpm_lib.errors import EvidenceError
 __all__ = ["DemoStation", "Said"]
 
 _PROGRAM = (sys.executable, "-m", "xentpm_lib.verifier.cli")
-_LIMIT_S = 60
+_LIMIT_S = 300
 _SHOWN_COLUMNS = 75  # of a terminal's 80
 
 
