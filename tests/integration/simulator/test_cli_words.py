@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, fake_machine.__file__]
 TYPED = f"{sys.executable} {fake_machine.__file__}"
 Sim = Callable[..., "subprocess.CompletedProcess[bytes]"]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sim(place: Path) -> Sim:
     def run(*arguments: "str | bytes", **more: str) -> "subprocess.CompletedProcess[bytes]":
         variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(place), **more}
-        return subprocess.run([*PROGRAM, *arguments], capture_output=True, env=variables, timeout=60)
+        variables["COLUMNS"] = "80"
+        return subprocess.run([*PROGRAM, *arguments], capture_output=True, env=variables, timeout=100)
 
     return run
 
@@ -47,7 +49,9 @@ def pool(place: Path) -> Iterator[Path]:
         assert process.stdout is not None
         text = b""
         while b"Ctrl-C ends it" not in text:
-            text += process.stdout.readline()
+            line = process.stdout.readline()
+            assert line, text
+            text += line
         (directory / "said").write_bytes(text)
         yield directory
         process.communicate()

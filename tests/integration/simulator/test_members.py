@@ -34,11 +34,11 @@ def ready(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
     def sim(*words: str) -> str:
         return subprocess.run(
-            [*PROGRAM, *words], check=True, capture_output=True, text=True, env=env, timeout=60
+            [*PROGRAM, *words], check=True, capture_output=True, text=True, env=env, timeout=100
         ).stdout
 
     yield told, sim
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
     assert process.returncode == 0
 
 

@@ -22,9 +22,10 @@ def test_a_short_plain_path_is_used_itself() -> None:
 
 
 @pytest.mark.parametrize("path", ["/srv/a b", "/srv/a,b", "/srv/é", "/srv/a=b", "/srv/" + "x" * 90])
-def test_others_get_one_of_their_own(path: str) -> None:
+def test_others_get_one_of_their_own(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
     short = short_directory(path)
-    assert short.startswith(tempfile.gettempdir() + "/xentpm-")
+    assert short.startswith("/var/tmp/xentpm-")
     assert short == short_directory(path) != short_directory(path + "2")
 
 
