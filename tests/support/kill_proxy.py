@@ -8,7 +8,7 @@ from typing import Callable, NamedTuple, Optional
 
 from support.tpm_proxy import Command, TpmProxy
 
-VICTIM_LIMIT_S = 30
+VICTIM_LIMIT_S = 300
 
 
 class KillPoint(NamedTuple):

@@ -18,7 +18,7 @@ from xentpm_lib.host.host import Host
 from xentpm_lib.tpm.binding import load_binding
 
 AUTH = bytes.fromhex(PASSWORD)
-LIMIT_S = 60
+LIMIT_S = 300
 MOST_STARTS = 10
 """For each kill: a call that ends before its signal does not count."""
 

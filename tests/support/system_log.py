@@ -26,7 +26,11 @@ class SystemLog:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(os.path.join(folder, "log"))
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            self._socket.bind("/proc/self/fd/{}/log".format(descriptor))  # whose path is never too long
+        finally:
+            os.close(descriptor)
         self._socket.setblocking(False)
 
     def run(self, command: List[str], **options: Any) -> "subprocess.CompletedProcess[bytes]":
