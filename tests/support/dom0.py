@@ -131,7 +131,7 @@ class PluginProcess(subprocess.Popen):  # type: ignore[type-arg]
         stdin = os.open("/dev/null", os.O_WRONLY)
         try:
             super().__init__(
-                command,
+                [word.encode("utf-8", "surrogateescape") for word in command],  # whatever the locale is
                 cwd="/",
                 env=ENVIRONMENT,
                 stdin=stdin,

@@ -18,7 +18,7 @@ from xentpm_lib.evidence.tpm_structures import Public
 from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 
 TAG = "a5" * 20
-AE = "ä".encode("utf-8").decode("ascii", "surrogateescape")  # an argument also where the locale is ASCII
+AE = "ä".encode().decode("ascii", "surrogateescape")  # an argument also where the locale is ASCII
 
 
 def _ok(dom0, *options):
