@@ -131,7 +131,7 @@ class PluginProcess(subprocess.Popen):  # type: ignore[type-arg]
         stdin = os.open("/dev/null", os.O_WRONLY)
         try:
             super().__init__(
-                [word.encode("utf-8", "surrogateescape") for word in command],  # whatever the locale is
+                [_utf8(word) for word in command],
                 cwd="/",
                 env=ENVIRONMENT,
                 stdin=stdin,
@@ -147,6 +147,11 @@ class PluginProcess(subprocess.Popen):  # type: ignore[type-arg]
         """stdout, stderr and the exit status."""
         out, err = super().communicate(input, timeout)
         return out, err, self.returncode
+
+
+def _utf8(word: Any) -> Any:
+    """An argument as XAPI gives it, whatever the locale is; bytes as they are."""
+    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
 
 
 def method_call(function: str, arguments: Any) -> str:
