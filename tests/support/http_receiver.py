@@ -71,7 +71,7 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, count: int, seconds: float = 20.0) -> List[Request]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> List[Request]:
         """The requests, once there are so many."""
         end = time.monotonic() + seconds
         while len(self.got) < count:
@@ -120,10 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
         elif answer in ("wait", "wait-then-503"):
-            self.receiver.go.wait(60)
+            self.receiver.go.wait(600)
             self._answer(200 if answer == "wait" else 503)
         elif answer == "hang":
-            self.receiver.closing.wait(60)
+            self.receiver.closing.wait(600)
         else:
             self._drip(answer)
 

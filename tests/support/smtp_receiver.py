@@ -56,7 +56,7 @@ class MailServer:
     def converse(self, handler: socketserver.StreamRequestHandler) -> None:
         """One connection."""
         if self.mode == "hang":
-            self.closing.wait(60)
+            self.closing.wait(600)
             return
 
         def say(text: str) -> None:

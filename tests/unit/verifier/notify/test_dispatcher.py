@@ -18,6 +18,7 @@ import pytest
 
 from support.http_receiver import Receiver
 from support.smtp_receiver import MailServer
+from xentpm_lib.verifier.notify import dispatcher as notify_dispatcher
 from xentpm_lib.verifier.notify.change import Announcer
 from xentpm_lib.verifier.notify.channels import channels_of
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
@@ -50,7 +51,7 @@ def hook(secret):
     """Returns the configuration of a webhook."""
 
     def make(receiver, name="hook", **options):
-        options = {"timeout": 5.0, "secret": secret, **options}
+        options = {"timeout": 90.0, "secret": secret, **options}
         return ChannelConfig(name, ChannelKind.WEBHOOK, url=receiver.url, **options)
 
     return make
@@ -86,13 +87,14 @@ def dispatch(station):
 
 
 class Clock:
-    """Real time, and what a test adds to it."""
+    """It stands still, however slow the machine is, until a test moves it."""
 
     def __init__(self):
         self.ahead = 0.0
+        self._start = time.time()
 
     def __call__(self):
-        return time.time() + self.ahead
+        return self._start + self.ahead
 
 
 def _no_pools(pool_id):
@@ -109,7 +111,7 @@ def _told(configs, make_change, *states, host="host-1", start=None):
     return found
 
 
-def _wait(condition, seconds=20.0):
+def _wait(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it does not happen"
@@ -127,21 +129,23 @@ def test_what_is_in_the_outbox_is_delivered_once_and_in_order(station, hook, dis
         told = _told(configs, make_change, *states)
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs)
-        assert dispatcher.drain(20.0)
+        assert dispatcher.drain(60.0)
         station.store.outbox_add(told)  # the same once more
-        assert dispatcher.drain(20.0)
+        assert dispatcher.drain(60.0)
         assert [request.body.decode() for request in receiver.got] == [one.body for one in told]
     assert _states(station.store) == {"delivered": 15}
 
 
-def test_something_new_is_delivered_at_once_when_it_is_woken(station, hook, dispatch, make_change):
+def test_something_new_is_delivered_at_once_when_it_is_woken(
+    station, hook, dispatch, make_change, monkeypatch
+):
+    monkeypatch.setattr(notify_dispatcher, "_POLL_S", 600.0)
     with Receiver() as receiver:
         dispatcher = dispatch(hook(receiver))
-        time.sleep(0.2)
-        start = time.monotonic()
+        _wait(lambda: dispatcher._turns == 1)
         station.store.outbox_add(_told([hook(receiver)], make_change, State.UNREACHABLE))
         dispatcher.wake()
-        assert receiver.wait_for(1)[0].at - start < 1.0
+        receiver.wait_for(1)
 
 
 def test_what_fails_is_tried_again_with_the_same_id(station, hook, dispatch, make_change):
@@ -152,10 +156,10 @@ def test_what_fails_is_tried_again_with_the_same_id(station, hook, dispatch, mak
         station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
         dispatcher = dispatch(*configs, clock=clock)
         for ahead in (6.0, 17.0):
-            dispatcher.drain(10.0)
+            dispatcher.drain(60.0)
             clock.ahead = ahead
         receiver.wait_for(3)
-        dispatcher.drain(10.0)
+        dispatcher.drain(60.0)
     assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
     assert len({request.body for request in receiver.got}) == 1
     assert _states(station.store) == {"delivered": 1}
@@ -165,26 +169,24 @@ def test_a_channel_that_hangs_and_one_that_fails_delay_no_other(station, hook, m
     with Receiver() as hanging, Receiver() as failing, Receiver() as good, MailServer() as server:
         hanging.answers, failing.answers = ["hang"], [500]
         configs = [
-            hook(hanging, "hanging", timeout=90.0),
+            hook(hanging, "hanging", timeout=600.0),
             hook(failing, "failing"),
             hook(good, "good"),
             mail(server),
         ]
-        start = time.monotonic()
         for host in range(3):
             notifications = _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
             station.store.outbox_add(notifications)
         dispatcher = dispatch(*configs)
-        good.wait_for(3, 30.0)
+        good.wait_for(3)
         _wait(lambda: _states(station.store, "mail") == {"delivered": 3}, 60.0)
         assert server.messages[-1]["Subject"].endswith("unreachable")
-        assert time.monotonic() - start < 90.0
         assert _states(station.store, "hanging") == {PENDING: 3}
         assert _states(station.store, "failing") == {PENDING: 3}
         assert len(hanging.got) == 1
         start = time.monotonic()
         dispatcher.close()
-        assert time.monotonic() - start < 5.0
+        assert time.monotonic() - start < 60.0
 
 
 def test_a_message_that_is_refused_blocks_neither_other_hosts_nor_the_channel(
@@ -195,7 +197,7 @@ def test_a_message_that_is_refused_blocks_neither_other_hosts_nor_the_channel(
         configs = [hook(receiver)]
         station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, State.TRUSTED, host="a"))
         station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, host="b"))
-        dispatch(*configs).drain(10.0)
+        dispatch(*configs).drain(60.0)
         hosts = [json.loads(request.body)["host"]["uuid"] for request in receiver.got]
     assert hosts == ["a", "b"]  # and the second of a waits for its first
     assert _states(station.store) == {"delivered": 1, PENDING: 2}
@@ -209,13 +211,13 @@ def test_it_gives_up_after_the_time_and_says_so(station, hook, dispatch, make_ch
         station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
         dispatcher = dispatch(*configs, clock=clock)
         receiver.wait_for(1)
-        dispatcher.drain(10.0)
+        dispatcher.drain(60.0)
         assert _states(station.store) == {PENDING: 1}
         clock.ahead = 700.0
         _wait(lambda: _states(station.store) == {"failed": 1})
         receiver.answers = [200]
         station.store.outbox_add(_told(configs, make_change, State.UNTRUSTED_KEY, start=clock()))
-        dispatcher.drain(10.0)
+        dispatcher.drain(60.0)
     assert _states(station.store) == {"failed": 1, "delivered": 1}
     assert "gave up" in caplog.text and SECRET not in caplog.text
 
@@ -230,20 +232,20 @@ def test_a_channel_that_delivers_nothing_is_told_of_once_and_its_recovery_too(
         station.store.outbox_add(_told(configs[:1], make_change, State.UNREACHABLE))
         first = dispatch(*configs, clock=clock)
         failing.wait_for(1)
-        first.drain(5.0)
+        assert first.drain(60.0)
         assert other.got == []
         clock.ahead = 1000.0
         (request,) = other.wait_for(1)
         body = json.loads(request.body)
         assert (body["event"], body["channel"]) == ("channel_failed", "hook")
         assert "status 503" in body["summary"]
-        first.drain(5.0)
+        assert first.drain(60.0)  # else its mail is still on its way when the second begins
         first.close()
 
         second = dispatch(*configs, clock=clock)  # a restart does not tell it again
         clock.ahead = 3000.0
         failing.wait_for(3)
-        second.drain(5.0)
+        assert second.drain(60.0)
         assert len(other.got) == 1
         failing.answers = [200]
         clock.ahead = 9000.0
@@ -274,10 +276,10 @@ def test_a_mistake_in_a_channel_stops_neither_it_nor_the_others(station, hook, m
     config = ChannelConfig("broken", ChannelKind.WEBHOOK)
     station.store.outbox_add(_told([config], make_change, State.UNREACHABLE))
     with Dispatcher(station.store, [Broken(config)], clock) as dispatcher:
-        dispatcher.drain(5.0)
+        dispatcher.drain(60.0)
         assert _states(station.store, "broken") == {PENDING: 1}
         clock.ahead = 10.0
-        dispatcher.drain(5.0)
+        dispatcher.drain(60.0)
     assert _states(station.store, "broken") == {"delivered": 1}
     assert "ZeroDivisionError" in caplog.text
 
@@ -290,7 +292,7 @@ def test_only_the_newest_marks_are_set_and_pools_do_not_wait_for_one_another(sta
             self.done, self.go = [], threading.Event()
 
         def set_marks(self, host, add, remove, keys, gone):
-            assert self.go.wait(30)
+            assert self.go.wait(100)
             self.done.append((host, tuple(add)))
 
     dead, alive = Pool(), Pool()
@@ -308,7 +310,7 @@ def test_only_the_newest_marks_are_set_and_pools_do_not_wait_for_one_another(sta
         _wait(lambda: alive.done == [("in-alive", ("xentpm:untrusted",))])
         assert dead.done == []
         dead.go.set()
-        assert dispatcher.drain(10.0)
+        assert dispatcher.drain(60.0)
     assert dead.done == [("in-dead", ("xentpm:untrusted",))]
 
 
@@ -375,7 +377,7 @@ def test_random_kills_lose_nothing(station, hook, secret, make_change):
             process.wait()
             process.stdout.close()
         process = _process(station, receiver, secret)
-        _wait(lambda: _states(station.store) == {"delivered": 40}, 40.0)
+        _wait(lambda: _states(station.store) == {"delivered": 40}, 90.0)
         process.kill()
         process.wait()
         process.stdout.close()
@@ -392,7 +394,7 @@ def test_an_altered_row_is_not_sent(station, hook, dispatch, make_change):
             database.execute(
                 "UPDATE outbox SET body = replace(body, 'untrusted', 'trusted') WHERE sequence = 1"
             )
-        dispatch(*configs).drain(10.0)
+        dispatch(*configs).drain(60.0)
         assert [request.body.decode() for request in receiver.got] == [told[1].body]
 
 
@@ -426,7 +428,7 @@ def test_a_store_that_fails_at_the_wrong_moment_makes_nothing_be_told_twice(
         dispatcher.wake()
         _wait(lambda: "notifications wait for the store" in caplog.text)
         _alter(station, "ALTER TABLE elsewhere RENAME TO outbox")
-        assert dispatcher.drain(10.0)
+        assert dispatcher.drain(60.0)
         assert len(receiver.got) == 2
     assert _states(station.store) == {"delivered": 2}
 
@@ -446,7 +448,7 @@ def test_a_store_that_fails_after_a_failure_does_not_end_the_channel(
         _wait(lambda: "cannot note a failure" in caplog.text)
         _alter(station, "ALTER TABLE elsewhere RENAME TO outbox")
         clock.ahead = 10.0
-        assert dispatcher.drain(10.0)
+        assert dispatcher.drain(60.0)
         assert len(receiver.got) == 2
     assert _states(station.store) == {"delivered": 1}
 
@@ -481,7 +483,7 @@ def test_people_get_one_mail_about_a_whole_pool_and_no_hundred(station, mail, di
         assert text.count("is unreachable") >= 64 and text.count("NOT trusted") >= 1
         later = _told(configs, make_change, State.UNTRUSTED_KEY, State.STALE, host="host-1")
         station.store.outbox_add(later)
-        assert dispatcher.drain(10.0)
+        assert dispatcher.drain(60.0)
         assert len(server.messages) == 1  # a pause between two mails
         clock.ahead = 31.0
         _wait(lambda: len(server.messages) == 2)

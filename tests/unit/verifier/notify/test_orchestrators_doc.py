@@ -64,12 +64,16 @@ def secret(tmp_path):
 @pytest.fixture
 def receiver(program, secret):
     """The receiver of the document, running: its port, and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, program("receive.py"), str(port), str(secret)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    end = time.monotonic() + 20
+
+    def start():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = [sys.executable, program("receive.py"), str(port), str(secret)]
+        return port, subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+    port, process = start()
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -77,6 +81,9 @@ def receiver(program, secret):
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.05)
+        if process.poll() is not None:  # somebody else was quicker to take the port
+            process.stdout.close()
+            port, process = start()
     yield port, process
     process.kill()
     process.wait()
@@ -89,7 +96,7 @@ def _channel(port, secret, clock=time.time):
         ChannelKind.WEBHOOK,
         url=f"http://127.0.0.1:{port}/",
         secret=SecretRef(file=str(secret)),
-        timeout=10.0,
+        timeout=60.0,
     )
     return WebhookChannel(config, clock)
 
@@ -128,12 +135,12 @@ def test_the_receiver_believes_nothing_else(receiver, secret, make_notification,
         ({**signed, "webhook-id": "another"}, good.body),
         (signed, good.body.replace("trusted", "Trusted")),
     ):
-        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
             lines = [f"{name}: {value}" for name, value in headers.items()]
             head = "\r\n".join(["POST / HTTP/1.0", f"Content-Length: {len(body)}", *lines])
             connection.sendall(f"{head}\r\n\r\n{body}".encode())
             assert b" 401 " in connection.recv(1000)
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(b"POST / HTTP/1.0\r\nContent-Length: 100000000\r\n\r\n")
         assert b" 413 " in connection.recv(1000)
     _channel(port, secret).deliver(make_notification(State.UNTRUSTED_KEY))
@@ -194,7 +201,8 @@ class TestToken:
         assert check(self._token(make_result(at=time.time()), key=stranger)) == 3
         head, body, signature = good.split(".")
         none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
-        for token in ("", "x", f"{none}.{body}.", f"{head}.{body}.", f"{head}.{body}.{signature[:-4]}AAAA"):
+        other = signature[:-4] + ("BBBB" if signature.endswith("AAAA") else "AAAA")
+        for token in ("", "x", f"{none}.{body}.", f"{head}.{body}.", f"{head}.{body}.{other}"):
             assert check(token) == 3
 
 

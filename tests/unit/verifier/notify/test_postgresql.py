@@ -26,6 +26,7 @@ name = "hook"
 type = "webhook"
 url = "{hook}"
 secret_file = "{secret}"
+timeout = "90s"
 """
 
 
@@ -65,7 +66,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing(postgresql, config
             receiver.go.set()
             receiver.wait_for(3)  # what it knows of is delivered meanwhile
             postgresql.start()
-            end = time.monotonic() + 60
+            end = time.monotonic() + 90
             while not (dispatcher.drain(5.0) and station.store.outbox_counts() == {"hook": {"delivered": 3}}):
                 assert time.monotonic() < end
         assert len(receiver.got) == 3

@@ -77,9 +77,10 @@ def test_a_message_is_on_the_host_and_can_be_read(sim_pool, tell, new):  # noqa:
 
 def test_a_message_says_what_to_do_and_recovery_is_for_information(sim_pool, tell):  # noqa: F811
     found = finding("PCR_CHANGED", expected="aa" * 32, actual="bb" * 32, where="sha256:9", component="initrd")
+    before = {message["uuid"] for message in sim_pool.messages()}
     tell(MESSAGES, State.UNTRUSTED_MEASUREMENT, findings=[found])
     tell(MESSAGES, State.TRUSTED, old=State.UNTRUSTED_MEASUREMENT)
-    bad, good = sorted(sim_pool.messages(), key=lambda message: str(message["timestamp"]))[-2:]
+    bad, good = [one for one in sim_pool.messages() if one["uuid"] not in before]
     if bad["priority"] == "5":
         bad, good = good, bad
     assert "PCR_CHANGED (initrd): A measurement is not the expected one." in bad["body"]
