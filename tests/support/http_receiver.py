@@ -36,8 +36,9 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """answers: status codes; or ``hang``, ``drip``, ``drip-body``, ``drop``, ``redirect``.
+    """answers: status codes; or ``hang``, ``drip``, ``drip-body``, ``drip-to-the-end``, ``drop``.
 
+    Also ``redirect``. To a proxy's CONNECT it answers as ``drip`` says.
     ``wait`` and ``wait-then-503`` answer once ``go`` is set.
     """
 
@@ -131,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.got.append(Request(self.path, {}, b"GET", time.monotonic()))
         self._answer(200)
 
+    def do_CONNECT(self) -> None:
+        self._drip("drip")
+
     def _answer(self, status: int) -> None:
         self.send_response(status)
         for name, value in self.receiver.headers.items():
@@ -144,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         start = b"HTTP/1.1 200 OK\r\nX-Long: "
         if where == "drip-body":
             start = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+        if where == "drip-to-the-end":
+            start = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         try:
             self.wfile.write(start)
             while not self.receiver.closing.wait(DRIP_S):

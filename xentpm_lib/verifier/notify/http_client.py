@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -50,8 +51,8 @@ class HttpClient:
             TimeoutError: there was no whole answer within the time limit.
             requests.RequestException: there was none.
         """
-        expired = threading.Event()
-        guard = threading.Timer(self._timeout, self._expire, (expired,))
+        expired = self._adapter.begin()
+        guard = threading.Timer(self._timeout, self._adapter.abort)
         guard.daemon = True
         guard.start()
         try:
@@ -61,9 +62,11 @@ class HttpClient:
             failure = error
         finally:
             guard.cancel()
+            guard.join()  # it ends this request, or none
+            self._adapter.end()
         # An answer that was cut off because the time was over can look like a whole one.
         if expired.is_set() or isinstance(failure, requests.Timeout):
-            self._session.close()
+            self.close()
             raise TimeoutError(f"no answer within {self._timeout:g} s") from failure
         if failure is not None:
             raise failure
@@ -72,6 +75,7 @@ class HttpClient:
     def close(self) -> None:
         """Close the connection that is kept open."""
         self._session.close()
+        self._adapter.end()
 
     def _post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         limits = (self._timeout * _CONNECT_PART, self._timeout)
@@ -83,25 +87,52 @@ class HttpClient:
             names = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, names, text)
 
-    def _expire(self, expired: threading.Event) -> None:
-        expired.set()
-        self._adapter.abort()
-
 
 class _Adapter(HTTPAdapter):
-    """Knows the sockets of its connections, so that a request can be ended from outside."""
+    """Knows the socket of its connection, so that a request can be ended from outside."""
 
     def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
+        self._expired = threading.Event()
+        self._socket: socket.socket | None = None
+        self._closed = False
         super().__init__(max_retries=0)
 
+    def begin(self) -> threading.Event:
+        """Begin a request. Returns what is set when it is ended by ``abort``."""
+        self._expired = threading.Event()
+        return self._expired
+
     def abort(self) -> None:
-        """End the request that another thread makes."""
-        for one in self._sockets:
-            try:
-                socket.socket.shutdown(one, socket.SHUT_RDWR)  # below TLS, which would want to say goodbye
-            except OSError:
-                pass
+        """End the request that another thread makes, whether it is connected already or not yet."""
+        self._expired.set()
+        self._shut_down()
+
+    def end(self) -> None:
+        """A request is over; a connection that was closed is let go of."""
+        if self._closed:
+            self._let_go()
+
+    def watch(self, fresh: socket.socket) -> None:
+        """The socket of a new connection, before it speaks with a proxy or begins TLS."""
+        self._let_go()
+        self._socket, self._closed = fresh.dup(), False  # TLS takes the other one away
+        if self._expired.is_set():
+            self._shut_down()
+
+    def closed(self) -> None:
+        """The connection was closed; an answer may still be read from it."""
+        self._closed = True
+
+    def _let_go(self) -> None:
+        known, self._socket = self._socket, None
+        if known is not None:
+            known.close()
+
+    def _shut_down(self) -> None:
+        known = self._socket
+        if known is not None:
+            with suppress(OSError):  # it is closed already
+                known.shutdown(socket.SHUT_RDWR)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -113,13 +144,18 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def _pools(self) -> dict[str, type]:
-        sockets = self._sockets
+        adapter = self
 
         def watched(base: Any) -> Any:
             class Connection(base):  # type: ignore[misc]
-                def connect(self) -> None:
-                    super().connect()
-                    sockets[:] = [self.sock]
+                def _new_conn(self) -> socket.socket:
+                    fresh: socket.socket = super()._new_conn()
+                    adapter.watch(fresh)
+                    return fresh
+
+                def close(self) -> None:
+                    super().close()
+                    adapter.closed()
 
             return Connection
 

@@ -9,6 +9,7 @@ import hmac
 import time
 
 import pytest
+from urllib3.util import connection
 
 from support.http_receiver import Receiver, make_certificate
 from xentpm_lib.errors import UsageError
@@ -128,7 +129,7 @@ def test_a_redirect_is_not_followed(channel_to, make_notification):
     assert [request.path for request in receiver.got] == ["/hook"]
 
 
-@pytest.mark.parametrize("way", ["hang", "drip", "drip-body"])
+@pytest.mark.parametrize("way", ["hang", "drip", "drip-body", "drip-to-the-end"])
 def test_a_receiver_that_does_not_end_is_given_its_time_and_no_more(channel_to, make_notification, way):
     with Receiver() as receiver:
         receiver.answers = [way]
@@ -148,6 +149,38 @@ def test_the_same_over_tls(tmp_path, channel_to, make_notification):
         with pytest.raises(DeliveryError, match="no answer within 1 s"):
             channel.deliver(make_notification())
         assert time.monotonic() - start < 30
+
+
+def test_a_proxy_that_does_not_end_is_given_its_time_and_no_more(channel_to, make_notification):
+    with Receiver() as proxy:
+        channel = channel_to("https://localhost:9/hook", timeout=1.0, proxy=proxy.url.replace("/hook", ""))
+        for _ in range(2):
+            with pytest.raises(DeliveryError, match="no answer within 1 s"):
+                channel.deliver(make_notification())
+
+
+def test_a_connection_that_is_made_when_the_time_is_over_is_ended(monkeypatch, channel_to, make_notification):
+    """A name with several addresses, say: each of them may take its time."""
+    with Receiver() as receiver:
+        receiver.answers = ["drip"]
+        channel = channel_to(receiver.url, timeout=0.2)
+        make = connection.create_connection
+        expired = channel._client._adapter.begin
+
+        def begin():
+            nonlocal ended
+            ended = expired()
+            return ended
+
+        def connect(*args, **options):
+            assert ended.wait(60)
+            return make(*args, **options)
+
+        ended = None
+        monkeypatch.setattr(channel._client._adapter, "begin", begin)
+        monkeypatch.setattr(connection, "create_connection", connect)
+        with pytest.raises(DeliveryError, match="no answer within 0.2 s"):
+            channel.deliver(make_notification())
 
 
 def test_a_connection_that_breaks_or_is_refused(channel_to, make_notification):
