@@ -180,7 +180,7 @@ def test_processes_that_start_at_once_have_the_same_keys(tmp_path):
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = {process.communicate(timeout=60)[0] for process in processes}
+    outputs = {process.communicate(timeout=110)[0] for process in processes}
     assert len(outputs) == 1
     assert outputs.pop().strip()
     assert sorted(os.listdir(tmp_path / "k")) == ["master.key", "signing.pem"]
