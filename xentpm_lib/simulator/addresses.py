@@ -79,7 +79,7 @@ class Addresses:
 
     def stop(self) -> None:
         """Take no more connections. May be called twice."""
-        for endpoint in (self._first, self._control, *self._members):
+        for endpoint in (*self._members, self._control, self._first):  # whose ports are free last
             endpoint.stop()
 
     def _files(self, machine: Machine, number: int) -> tuple[Path, Path]:

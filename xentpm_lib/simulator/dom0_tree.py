@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ def with_interpreter(source: bytes, python: str = sys.executable) -> bytes:
 
 def replace_program(target: Path, content: bytes) -> None:
     """Write a program that all may run, in one step. Raises: OSError."""
-    temporary = target.with_name(target.name + ".new")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.write_bytes(content)
     temporary.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     temporary.replace(target)
