@@ -11,10 +11,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from glob import glob
 
+from xentpm_lib.simulator.socket_dir import plain_temporary_base
 from xentpm_lib.simulator.watchdog import Watchdog
 
 PASSWORD = secrets.token_hex(8)
@@ -45,8 +45,9 @@ class PostgresServer:
 
     def __init__(self):
         self._watchdog = Watchdog()
-        # Not in pytest's own folder: only its user may enter that.
-        self.folder = self._watchdog.make_directory("xentpm-pg-", tempfile.gettempdir())
+        # Not in pytest's own folder, nor in one of root's own: only its user may enter that.
+        base = "/tmp" if os.geteuid() == 0 else plain_temporary_base()
+        self.folder = self._watchdog.make_directory("xentpm-pg-", base)
         self.data = os.path.join(self.folder, "data")
         self.certificate = os.path.join(self.data, "server.crt")
         self.log = os.path.join(self.folder, "log")
