@@ -361,6 +361,7 @@ def test_a_kill_between_delivery_and_acknowledgement_loses_nothing(
     assert [request.body.decode() for request in receiver.got] == [told.body] * 2
 
 
+@pytest.mark.timeout(600)
 def test_random_kills_lose_nothing(station, hook, secret, make_change):
     """However often it is killed, every notification arrives, and each host's in order."""
     with Receiver() as receiver:
@@ -377,7 +378,7 @@ def test_random_kills_lose_nothing(station, hook, secret, make_change):
             process.wait()
             process.stdout.close()
         process = _process(station, receiver, secret)
-        _wait(lambda: _states(station.store) == {"delivered": 40}, 90.0)
+        _wait(lambda: _states(station.store) == {"delivered": 40}, 300.0)
         process.kill()
         process.wait()
         process.stdout.close()
@@ -453,6 +454,7 @@ def test_a_store_that_fails_after_a_failure_does_not_end_the_channel(
     assert _states(station.store) == {"delivered": 1}
 
 
+@pytest.mark.timeout(600)
 def test_a_long_backlog_is_delivered_soon(station, hook, dispatch, make_change):
     with Receiver() as receiver:
         configs = [hook(receiver)]
@@ -461,7 +463,7 @@ def test_a_long_backlog_is_delivered_soon(station, hook, dispatch, make_change):
             told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs)
-        receiver.wait_for(1000, 90.0)
+        receiver.wait_for(1000, 300.0)
         assert dispatcher.drain(30.0)
     assert _states(station.store) == {"delivered": 1000}
 
