@@ -148,7 +148,8 @@ pip_failed() { # what could not be installed
 # cannot get at all, but not for a file that ends early.
 network_failed() {
     local signs='retry\(total=|timed out|connection ?(broken|aborted|error|refused|reset)|http ?error|sslerror'
-    tail -c "+$(($1 + 1))" "$log" | grep -Ei "$signs|incomplete|not enough bytes|match the hashes" >/dev/null
+    signs+='|incomplete|not enough bytes|match the hashes|wheel .* is invalid|badzipfile|eoferror'
+    tail -c "+$(($1 + 1))" "$log" | grep -Ei "$signs" >/dev/null
 }
 
 # Ends the set-up by itself when pip fails: `f || fail` would switch `set -e` off in all of f.

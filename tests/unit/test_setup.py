@@ -146,6 +146,8 @@ def test_a_missing_network_is_told(checkout):
         "pip._vendor.urllib3.exceptions.ProtocolError: ('Connection broken: IncompleteRead(9 bytes read)')",
         "ERROR: HTTP error 502 while getting https://index/a.whl",
         "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+        "ERROR: Wheel 'a' located at /tmp/pip-unpack-0/a-1.0-py3-none-any.whl is invalid.",
+        "zipfile.BadZipFile: File is not a zip file",
     ],
 )
 def test_an_index_that_fails_once_is_asked_again(checkout, step, output):
