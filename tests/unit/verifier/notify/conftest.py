@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from support.dispatching import SECRET, no_pools
 from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
+from xentpm_lib.verifier.notify.channels import channels_of
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
+from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, State, TpmClock
+from xentpm_lib.verifier.secret import SecretRef
+from xentpm_lib.verifier.station import Station
 
 NOW = 1_800_000_000.0
 LEASE = 900.0
@@ -68,3 +75,57 @@ def make_notification(make_change):
         return told
 
     return make
+
+
+@pytest.fixture
+def station(tmp_path):
+    with Station.init(tmp_path / "station", "version = 1\n") as station:
+        yield station
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "hook.secret"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return SecretRef(file=str(path))
+
+
+@pytest.fixture
+def hook(secret):
+    """Returns the configuration of a webhook."""
+
+    def make(receiver, name="hook", **options):
+        options = {"timeout": 90.0, "secret": secret, **options}
+        return ChannelConfig(name, ChannelKind.WEBHOOK, url=receiver.url, **options)
+
+    return make
+
+
+@pytest.fixture
+def mail(tmp_path):
+    """Returns the configuration of a channel to a mail server."""
+
+    def make(server, name="mail"):
+        path = tmp_path / f"{name}.url"
+        path.write_text(f"mailto://127.0.0.1:{server.port}?from=a@example.org&to=b@example.org")
+        path.chmod(0o600)
+        return ChannelConfig(name, ChannelKind.APPRISE, address=SecretRef(file=str(path)))
+
+    return make
+
+
+@pytest.fixture
+def dispatch(station):
+    """Returns a dispatcher that runs."""
+    running = []
+
+    def start(*configs, clock=time.time, **options):
+        dispatcher = Dispatcher(station.store, channels_of(configs, no_pools), clock, **options)
+        dispatcher.start()
+        running.append(dispatcher)
+        return dispatcher
+
+    yield start
+    for dispatcher in running:
+        dispatcher.close()

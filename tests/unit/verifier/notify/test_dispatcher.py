@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
 import pytest
 
+from support.dispatching import PENDING, SECRET, Clock, no_pools, notices, outbox_states, wait
 from support.http_receiver import Receiver
 from support.smtp_receiver import MailServer
 from xentpm_lib.verifier.notify import dispatcher as notify_dispatcher
@@ -25,115 +19,20 @@ from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
 from xentpm_lib.verifier.notify.delivery import DeliveryError
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.result import State
-from xentpm_lib.verifier.secret import SecretRef
-from xentpm_lib.verifier.station import Station
-
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode("ascii")
-PENDING = "pending"
-
-
-@pytest.fixture
-def station(tmp_path):
-    with Station.init(tmp_path / "station", "version = 1\n") as station:
-        yield station
-
-
-@pytest.fixture
-def secret(tmp_path):
-    path = tmp_path / "hook.secret"
-    path.write_text(SECRET)
-    path.chmod(0o600)
-    return SecretRef(file=str(path))
-
-
-@pytest.fixture
-def hook(secret):
-    """Returns the configuration of a webhook."""
-
-    def make(receiver, name="hook", **options):
-        options = {"timeout": 90.0, "secret": secret, **options}
-        return ChannelConfig(name, ChannelKind.WEBHOOK, url=receiver.url, **options)
-
-    return make
-
-
-@pytest.fixture
-def mail(tmp_path):
-    """Returns the configuration of a channel to a mail server."""
-
-    def make(server, name="mail"):
-        path = tmp_path / f"{name}.url"
-        path.write_text(f"mailto://127.0.0.1:{server.port}?from=a@example.org&to=b@example.org")
-        path.chmod(0o600)
-        return ChannelConfig(name, ChannelKind.APPRISE, address=SecretRef(file=str(path)))
-
-    return make
-
-
-@pytest.fixture
-def dispatch(station):
-    """Returns a dispatcher that runs."""
-    running = []
-
-    def start(*configs, clock=time.time, **options):
-        dispatcher = Dispatcher(station.store, channels_of(configs, _no_pools), clock, **options)
-        dispatcher.start()
-        running.append(dispatcher)
-        return dispatcher
-
-    yield start
-    for dispatcher in running:
-        dispatcher.close()
-
-
-class Clock:
-    """It stands still, however slow the machine is, until a test moves it."""
-
-    def __init__(self):
-        self.ahead = 0.0
-        self._start = time.time()
-
-    def __call__(self):
-        return self._start + self.ahead
-
-
-def _no_pools(pool_id):
-    raise AssertionError(f"nothing is to be done on {pool_id}")
-
-
-def _told(configs, make_change, *states, host="host-1", start=None):
-    """The notifications of a host that goes through these states."""
-    announcer, old, found = Announcer(configs), State.TRUSTED, []
-    at = time.time() if start is None else start
-    for state in states:
-        found += announcer.changed(make_change(state, old=old, at=at, host=host))
-        at, old = at + 0.001, state
-    return found
-
-
-def _wait(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.02)
-
-
-def _states(store, channel="hook"):
-    return store.outbox_counts().get(channel, {})
 
 
 def test_what_is_in_the_outbox_is_delivered_once_and_in_order(station, hook, dispatch, make_change):
     with Receiver() as receiver:
         configs = [hook(receiver)]
         states = [State.UNREACHABLE, State.UNTRUSTED_KEY, State.TRUSTED] * 5
-        told = _told(configs, make_change, *states)
+        told = notices(configs, make_change, *states)
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs)
         assert dispatcher.drain(60.0)
         station.store.outbox_add(told)  # the same once more
         assert dispatcher.drain(60.0)
         assert [request.body.decode() for request in receiver.got] == [one.body for one in told]
-    assert _states(station.store) == {"delivered": 15}
+    assert outbox_states(station.store) == {"delivered": 15}
 
 
 def test_something_new_is_delivered_at_once_when_it_is_woken(
@@ -142,8 +41,8 @@ def test_something_new_is_delivered_at_once_when_it_is_woken(
     monkeypatch.setattr(notify_dispatcher, "_POLL_S", 600.0)
     with Receiver() as receiver:
         dispatcher = dispatch(hook(receiver))
-        _wait(lambda: dispatcher._turns == 1)
-        station.store.outbox_add(_told([hook(receiver)], make_change, State.UNREACHABLE))
+        wait(lambda: dispatcher._turns == 1)
+        station.store.outbox_add(notices([hook(receiver)], make_change, State.UNREACHABLE))
         dispatcher.wake()
         receiver.wait_for(1)
 
@@ -153,7 +52,7 @@ def test_what_fails_is_tried_again_with_the_same_id(station, hook, dispatch, mak
     with Receiver() as receiver:
         receiver.answers = [503, "drop", 200]
         configs = [hook(receiver)]
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
+        station.store.outbox_add(notices(configs, make_change, State.UNREACHABLE))
         dispatcher = dispatch(*configs, clock=clock)
         for ahead in (6.0, 17.0):
             dispatcher.drain(60.0)
@@ -162,7 +61,7 @@ def test_what_fails_is_tried_again_with_the_same_id(station, hook, dispatch, mak
         dispatcher.drain(60.0)
     assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
     assert len({request.body for request in receiver.got}) == 1
-    assert _states(station.store) == {"delivered": 1}
+    assert outbox_states(station.store) == {"delivered": 1}
 
 
 def test_a_channel_that_hangs_and_one_that_fails_delay_no_other(station, hook, mail, dispatch, make_change):
@@ -175,14 +74,14 @@ def test_a_channel_that_hangs_and_one_that_fails_delay_no_other(station, hook, m
             mail(server),
         ]
         for host in range(3):
-            notifications = _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+            notifications = notices(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
             station.store.outbox_add(notifications)
         dispatcher = dispatch(*configs)
         good.wait_for(3)
-        _wait(lambda: _states(station.store, "mail") == {"delivered": 3}, 60.0)
+        wait(lambda: outbox_states(station.store, "mail") == {"delivered": 3}, 60.0)
         assert server.messages[-1]["Subject"].endswith("unreachable")
-        assert _states(station.store, "hanging") == {PENDING: 3}
-        assert _states(station.store, "failing") == {PENDING: 3}
+        assert outbox_states(station.store, "hanging") == {PENDING: 3}
+        assert outbox_states(station.store, "failing") == {PENDING: 3}
         assert len(hanging.got) == 1
         start = time.monotonic()
         dispatcher.close()
@@ -195,12 +94,12 @@ def test_a_message_that_is_refused_blocks_neither_other_hosts_nor_the_channel(
     with Receiver() as receiver:
         receiver.answers = [422, 200]
         configs = [hook(receiver)]
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, State.TRUSTED, host="a"))
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, host="b"))
+        station.store.outbox_add(notices(configs, make_change, State.UNREACHABLE, State.TRUSTED, host="a"))
+        station.store.outbox_add(notices(configs, make_change, State.UNREACHABLE, host="b"))
         dispatch(*configs).drain(60.0)
         hosts = [json.loads(request.body)["host"]["uuid"] for request in receiver.got]
     assert hosts == ["a", "b"]  # and the second of a waits for its first
-    assert _states(station.store) == {"delivered": 1, PENDING: 2}
+    assert outbox_states(station.store) == {"delivered": 1, PENDING: 2}
 
 
 def test_it_gives_up_after_the_time_and_says_so(station, hook, dispatch, make_change, caplog):
@@ -208,17 +107,17 @@ def test_it_gives_up_after_the_time_and_says_so(station, hook, dispatch, make_ch
     with Receiver() as receiver:
         receiver.answers = [500]
         configs = [hook(receiver, give_up=600.0)]
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
+        station.store.outbox_add(notices(configs, make_change, State.UNREACHABLE))
         dispatcher = dispatch(*configs, clock=clock)
         receiver.wait_for(1)
         dispatcher.drain(60.0)
-        assert _states(station.store) == {PENDING: 1}
+        assert outbox_states(station.store) == {PENDING: 1}
         clock.ahead = 700.0
-        _wait(lambda: _states(station.store) == {"failed": 1})
+        wait(lambda: outbox_states(station.store) == {"failed": 1})
         receiver.answers = [200]
-        station.store.outbox_add(_told(configs, make_change, State.UNTRUSTED_KEY, start=clock()))
+        station.store.outbox_add(notices(configs, make_change, State.UNTRUSTED_KEY, start=clock()))
         dispatcher.drain(60.0)
-    assert _states(station.store) == {"failed": 1, "delivered": 1}
+    assert outbox_states(station.store) == {"failed": 1, "delivered": 1}
     assert "gave up" in caplog.text and SECRET not in caplog.text
 
 
@@ -229,7 +128,7 @@ def test_a_channel_that_delivers_nothing_is_told_of_once_and_its_recovery_too(
     with Receiver() as failing, Receiver() as other, MailServer() as server:
         failing.answers = [503]
         configs = [hook(failing), hook(other, "other"), mail(server)]
-        station.store.outbox_add(_told(configs[:1], make_change, State.UNREACHABLE))
+        station.store.outbox_add(notices(configs[:1], make_change, State.UNREACHABLE))
         first = dispatch(*configs, clock=clock)
         failing.wait_for(1)
         assert first.drain(60.0)
@@ -251,7 +150,7 @@ def test_a_channel_that_delivers_nothing_is_told_of_once_and_its_recovery_too(
         clock.ahead = 9000.0
         body = json.loads(other.wait_for(2)[1].body)
         assert (body["event"], body["channel"]) == ("channel_recovered", "hook")
-        _wait(lambda: len(server.messages) == 2)
+        wait(lambda: len(server.messages) == 2)
     subjects = [message["Subject"] for message in server.messages]
     assert subjects[0].startswith("The notification channel hook cannot deliver")
     assert subjects[1] == "The notification channel hook delivers again"
@@ -274,13 +173,13 @@ def test_a_mistake_in_a_channel_stops_neither_it_nor_the_others(station, hook, m
 
     clock = Clock()
     config = ChannelConfig("broken", ChannelKind.WEBHOOK)
-    station.store.outbox_add(_told([config], make_change, State.UNREACHABLE))
+    station.store.outbox_add(notices([config], make_change, State.UNREACHABLE))
     with Dispatcher(station.store, [Broken(config)], clock) as dispatcher:
         dispatcher.drain(60.0)
-        assert _states(station.store, "broken") == {PENDING: 1}
+        assert outbox_states(station.store, "broken") == {PENDING: 1}
         clock.ahead = 10.0
         dispatcher.drain(60.0)
-    assert _states(station.store, "broken") == {"delivered": 1}
+    assert outbox_states(station.store, "broken") == {"delivered": 1}
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -307,89 +206,17 @@ def test_only_the_newest_marks_are_set_and_pools_do_not_wait_for_one_another(sta
             station.store.outbox_add(announcer.changed(change))
         old = state
     with Dispatcher(station.store, channels) as dispatcher:
-        _wait(lambda: alive.done == [("in-alive", ("xentpm:untrusted",))])
+        wait(lambda: alive.done == [("in-alive", ("xentpm:untrusted",))])
         assert dead.done == []
         dead.go.set()
         assert dispatcher.drain(60.0)
     assert dead.done == [("in-dead", ("xentpm:untrusted",))]
 
 
-PROGRAM = textwrap.dedent("""
-    import sys, time
-    from pathlib import Path
-    from xentpm_lib.verifier.notify.channels import channels_of
-    from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
-    from xentpm_lib.verifier.notify.dispatcher import Dispatcher
-    from xentpm_lib.verifier.secret import SecretRef
-    from xentpm_lib.verifier.station import Station
-
-    home, url, secret = sys.argv[1:]
-    with Station.open(Path(home)) as station:
-        hook = ChannelConfig("hook", ChannelKind.WEBHOOK, url=url, secret=SecretRef(file=secret))
-        with Dispatcher(station.store, channels_of([hook], None)):
-            print("ready", flush=True)
-            time.sleep(60)
-""")
-
-
-def _process(station, receiver, secret):
-    words = [sys.executable, "-c", PROGRAM, str(station.home), receiver.url, secret.file]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-
-
-def test_a_kill_between_delivery_and_acknowledgement_loses_nothing(
-    station, hook, secret, make_change, tmp_path
-):
-    """The receiver has it but the process was killed before it knew: it comes again, with the same id."""
-    with Receiver() as receiver:
-        receiver.answers = ["hang", 200]  # it is taken, and no answer goes back
-        (told,) = _told([hook(receiver)], make_change, State.UNTRUSTED_KEY)
-        station.store.outbox_add([told])
-        first = _process(station, receiver, secret)
-        receiver.wait_for(1)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        assert _states(station.store) == {PENDING: 1}
-        second = _process(station, receiver, secret)
-        receiver.wait_for(2)
-        _wait(lambda: _states(station.store) == {"delivered": 1})
-        second.kill()
-        second.wait()
-        first.stdout.close()
-        second.stdout.close()
-    assert [request.headers["webhook-id"] for request in receiver.got] == [told.notification_id] * 2
-    assert [request.body.decode() for request in receiver.got] == [told.body] * 2
-
-
-@pytest.mark.timeout(600)
-def test_random_kills_lose_nothing(station, hook, secret, make_change):
-    """However often it is killed, every notification arrives, and each host's in order."""
-    with Receiver() as receiver:
-        configs = [hook(receiver)]
-        told = []
-        for host in range(20):
-            told += _told(configs, make_change, State.UNREACHABLE, State.TRUSTED, host=f"host-{host:02}")
-        station.store.outbox_add(told)
-        for number in range(4):
-            process = _process(station, receiver, secret)
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.01 * number)
-            process.kill()
-            process.wait()
-            process.stdout.close()
-        process = _process(station, receiver, secret)
-        _wait(lambda: _states(station.store) == {"delivered": 40}, 300.0)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        first = list(dict.fromkeys(request.headers["webhook-id"] for request in receiver.got))
-    assert first == [one.notification_id for one in told]
-
-
 def test_an_altered_row_is_not_sent(station, hook, dispatch, make_change):
     with Receiver() as receiver:
         configs = [hook(receiver)]
-        told = _told(configs, make_change, State.UNTRUSTED_KEY, State.TRUSTED)
+        told = notices(configs, make_change, State.UNTRUSTED_KEY, State.TRUSTED)
         station.store.outbox_add(told)
         with sqlite3.connect(station.home / "store.sqlite") as database:
             database.execute(
@@ -402,56 +229,9 @@ def test_an_altered_row_is_not_sent(station, hook, dispatch, make_change):
 def test_a_delivery_error_is_the_only_error_of_a_channel(hook, make_notification):
     with Receiver() as receiver:
         pass
-    (channel, _) = channels_of([hook(receiver)], _no_pools)
+    (channel, _) = channels_of([hook(receiver)], no_pools)
     with pytest.raises(DeliveryError):
         channel.deliver(make_notification())
-
-
-def _alter(station, statement):
-    """Change the database behind the station's back."""
-    with contextlib.closing(sqlite3.connect(station.home / "store.sqlite", timeout=30)) as database:
-        database.execute(statement)
-
-
-def test_a_store_that_fails_at_the_wrong_moment_makes_nothing_be_told_twice(
-    station, hook, dispatch, make_change, caplog
-):
-    with Receiver() as receiver:
-        receiver.answers = ["wait", 200]
-        configs = [hook(receiver)]
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE, State.TRUSTED))
-        dispatcher = dispatch(*configs)
-        receiver.wait_for(1)
-        _alter(station, "ALTER TABLE outbox RENAME TO elsewhere")
-        receiver.go.set()
-        receiver.wait_for(2)  # it goes on with what it knows
-        _wait(lambda: caplog.text.count("cannot note a delivery") == 2)
-        dispatcher.wake()
-        _wait(lambda: "notifications wait for the store" in caplog.text)
-        _alter(station, "ALTER TABLE elsewhere RENAME TO outbox")
-        assert dispatcher.drain(60.0)
-        assert len(receiver.got) == 2
-    assert _states(station.store) == {"delivered": 2}
-
-
-def test_a_store_that_fails_after_a_failure_does_not_end_the_channel(
-    station, hook, dispatch, make_change, caplog
-):
-    clock = Clock()
-    with Receiver() as receiver:
-        receiver.answers = ["wait-then-503", 200]
-        configs = [hook(receiver, give_up=600.0)]
-        station.store.outbox_add(_told(configs, make_change, State.UNREACHABLE))
-        dispatcher = dispatch(*configs, clock=clock)
-        receiver.wait_for(1)
-        _alter(station, "ALTER TABLE outbox RENAME TO elsewhere")
-        receiver.go.set()
-        _wait(lambda: "cannot note a failure" in caplog.text)
-        _alter(station, "ALTER TABLE elsewhere RENAME TO outbox")
-        clock.ahead = 10.0
-        assert dispatcher.drain(60.0)
-        assert len(receiver.got) == 2
-    assert _states(station.store) == {"delivered": 1}
 
 
 @pytest.mark.timeout(600)
@@ -460,12 +240,12 @@ def test_a_long_backlog_is_delivered_soon(station, hook, dispatch, make_change):
         configs = [hook(receiver)]
         told = []
         for host in range(1000):
-            told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+            told += notices(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs)
         receiver.wait_for(1000, 300.0)
         assert dispatcher.drain(30.0)
-    assert _states(station.store) == {"delivered": 1000}
+    assert outbox_states(station.store) == {"delivered": 1000}
 
 
 def test_people_get_one_mail_about_a_whole_pool_and_no_hundred(station, mail, dispatch, make_change):
@@ -474,8 +254,8 @@ def test_people_get_one_mail_about_a_whole_pool_and_no_hundred(station, mail, di
         configs = [mail(server)]
         told = []
         for host in range(64):
-            told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
-        told += _told(configs, make_change, State.UNTRUSTED_KEY, host="host-99")
+            told += notices(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+        told += notices(configs, make_change, State.UNTRUSTED_KEY, host="host-99")
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs, clock=clock)
         assert dispatcher.drain(60.0)
@@ -483,14 +263,14 @@ def test_people_get_one_mail_about_a_whole_pool_and_no_hundred(station, mail, di
         assert message["Subject"] == "65 hosts: 1 untrusted-key, 64 unreachable"
         text = message.get_body(("plain", "html")).get_content()
         assert text.count("is unreachable") >= 64 and text.count("NOT trusted") >= 1
-        later = _told(configs, make_change, State.UNTRUSTED_KEY, State.STALE, host="host-1")
+        later = notices(configs, make_change, State.UNTRUSTED_KEY, State.STALE, host="host-1")
         station.store.outbox_add(later)
         assert dispatcher.drain(60.0)
         assert len(server.messages) == 1  # a pause between two mails
         clock.ahead = 31.0
-        _wait(lambda: len(server.messages) == 2)
+        wait(lambda: len(server.messages) == 2)
     assert server.messages[1]["Subject"] == "1 host: 1 stale"
-    _wait(lambda: _states(station.store, "mail") == {"delivered": 67})
+    wait(lambda: outbox_states(station.store, "mail") == {"delivered": 67})
 
 
 def test_a_group_that_fails_is_one_failure(station, mail, dispatch, make_change):
@@ -499,7 +279,7 @@ def test_a_group_that_fails_is_one_failure(station, mail, dispatch, make_change)
         configs = [mail(server)]
         told = []
         for host in range(5):
-            told += _told(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
+            told += notices(configs, make_change, State.UNREACHABLE, host=f"host-{host}")
         station.store.outbox_add(told)
         dispatcher = dispatch(*configs, clock=clock)
         assert dispatcher.drain(60.0)
@@ -508,5 +288,5 @@ def test_a_group_that_fails_is_one_failure(station, mail, dispatch, make_change)
         assert max(one.next_at for one in pending) < clock() + 6  # the first pause, not the fifth
         server.mode = "take"
         clock.ahead = 10.0
-        _wait(lambda: _states(station.store, "mail") == {"delivered": 5})
+        wait(lambda: outbox_states(station.store, "mail") == {"delivered": 5})
     assert len(server.messages) == 1
