@@ -17,11 +17,11 @@ from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.explanation import Explanation, Paragraph
 from xentpm_lib.verifier.findings import Category, Finding, Severity, advice_for
 from xentpm_lib.verifier.plain import one_line
-from xentpm_lib.verifier.records import ReferenceValues
+from xentpm_lib.verifier.records import PoolRecord, ReferenceValues, UnenrolledHost
 from xentpm_lib.verifier.reference.changes import Shown, changed_register, event_at
 from xentpm_lib.verifier.result import AttestationResult, State, Verdict
 
-__all__ = ["Known", "explain"]
+__all__ = ["Known", "explain", "explain_unenrolled", "stored_evidence"]
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds
 _ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
@@ -47,23 +47,21 @@ class Known:
     shown: the evidence of the result; None where there is none. references: those of the host.
     logs: SHA-256, hex, to the firmware event logs that the references name.
     history: earlier results of the host, in any order; the explained one may be among them.
+    since: when the host became what it is; last_trusted: of the last result that said so; None where that is
+    to be seen from the history.
     """
 
     shown: Shown | None = None
     references: Sequence[ReferenceValues] = ()
     logs: Mapping[str, bytes] = field(default_factory=dict)
     history: Sequence[AttestationResult] = ()
+    since: float | None = None
+    last_trusted: float | None = None
 
-    @classmethod
-    def of_stored(
-        cls,
-        evidence: QuoteEvidence | None,
-        references: Sequence[ReferenceValues] = (),
-        logs: Mapping[str, bytes] | None = None,
-        history: Sequence[AttestationResult] = (),
-    ) -> Known:
-        """The same with evidence out of the store, of a result that has a ``clock``: of a quote that held."""
-        return cls(None if evidence is None else _Stored(evidence), references, logs or {}, history)
+
+def stored_evidence(evidence: QuoteEvidence | None) -> Shown | None:
+    """Evidence out of the store, of a result that has a ``clock``: of a quote that held."""
+    return None if evidence is None else _Stored(evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +82,16 @@ class _Stored:
 
 
 def explain(
-    result: AttestationResult, now: float, known: Known | None = None, state: State | None = None
+    result: AttestationResult,
+    now: float,
+    known: Known | None = None,
+    state: State | None = None,
+    word: str = "",
 ) -> Explanation:
-    """The result in plain words. state: what the host is now; the result's own, or STALE, unless given."""
+    """The result in plain words. state: what the host is now; the result's own, or STALE, unless given.
+
+    word: what the host is called in commands that people paste; its UUID unless given.
+    """
     known = known or Known()
     if state is None:
         state = result.state if now < result.expires_at else State.STALE
@@ -100,9 +105,26 @@ def explain(
         host_name=name,
         state=state,
         headline=_HEADLINES[state].format(name),
-        facts=tuple(_facts(result, run, now)),
+        facts=tuple(_facts(result, run, now, known)),
         paragraphs=tuple(paragraphs),
-        advice=tuple(_advice(ordered, state, name)),
+        advice=tuple(_advice(ordered, state, word or result.host_id)),
+    )
+
+
+def explain_unenrolled(host: UnenrolledHost, pool: PoolRecord) -> Explanation:
+    """A host of which no keys are known, in plain words."""
+    name = one_line(host.name) or host.host_id
+    enrol = f"xentpm-attest enroll {shlex.quote(pool.addresses[0])} --host {host.host_id} --ek-ca FILE"
+    return Explanation(
+        host_id=host.host_id,
+        host_name=name,
+        state=State.NOT_ENROLLED,
+        headline=_HEADLINES[State.NOT_ENROLLED].format(name),
+        facts=(("pool", one_line(pool.name)), ("seen", _time(host.seen_at))),
+        advice=(
+            f"Enrol it: {enrol}.",
+            f"It is not to be watched: xentpm-attest forget {host.host_id}.",
+        ),
     )
 
 
@@ -117,17 +139,18 @@ def _history(result: AttestationResult, known: Known) -> list[AttestationResult]
 
 
 def _facts(
-    result: AttestationResult, run: Sequence[AttestationResult], now: float
+    result: AttestationResult, run: Sequence[AttestationResult], now: float, known: Known
 ) -> Iterable[tuple[str, str]]:
     pairs = zip(run, run[1:], strict=False)
-    since = next((newer for newer, older in pairs if older.state is not result.state), run[-1])
-    yield "since", _when(since.appraised_at, now)
+    first = next((newer for newer, older in pairs if older.state is not result.state), run[-1])
+    yield "since", _when(first.appraised_at if known.since is None else known.since, now)
     yield "looked at", _when(result.appraised_at, now)
     if result.verdict is Verdict.TRUSTED:
         yield "until", _when(result.expires_at, now)
     else:
-        last = next((one for one in run if one.verdict is Verdict.TRUSTED), None)
-        yield "last trusted", "never, as far as is known" if last is None else _when(last.appraised_at, now)
+        seen = (one.appraised_at for one in run if one.verdict is Verdict.TRUSTED)
+        last = next(seen, known.last_trusted)
+        yield "last trusted", "never, as far as is known" if last is None else _when(last, now)
     yield "policy", one_line(result.policy.name)
     trusted = result.verdict is Verdict.TRUSTED
     labels = [one_line(one.label) for one in result.references if one.matched or not trusted]
@@ -175,11 +198,11 @@ def _same(one: Finding, other: Finding) -> bool:
     return (one.code, one.where, one.severity) == (other.code, other.where, other.severity)
 
 
-def _advice(ordered: Iterable[Finding], state: State, name: str) -> Iterable[str]:
-    """What to do, each once. Commands in it can be typed as they stand: HOST is the host's name."""
+def _advice(ordered: Iterable[Finding], state: State, word: str) -> Iterable[str]:
+    """What to do, each once. Commands in it can be typed as they stand: ``word`` is in the place of HOST."""
     sentences = [_STALE_ADVICE] if state is State.STALE else []
     sentences += [one.kind.advice for one in ordered if one.severity is not Severity.INFO and one.kind.advice]
-    return dict.fromkeys(advice_for(one, shlex.quote(name)) for one in sentences)
+    return dict.fromkeys(advice_for(one, word) for one in sentences)
 
 
 def _when(at: float, now: float) -> str:

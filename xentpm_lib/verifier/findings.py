@@ -220,7 +220,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "EK_FIRST_USE": FindingKind(
         _KEY,
         _WARNING,
-        True,
+        False,
         "The endorsement key was trusted on first use: nobody vouches that it is a TPM's",
         f"Enrol again with the maker's certificates, or a pinned key (--ek-pin): {REENROL_COMMAND}.",
     ),

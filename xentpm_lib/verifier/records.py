@@ -13,7 +13,7 @@ from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.public import Public
 
-__all__ = ["EkTrust", "HostRecord", "PoolRecord", "ReferenceValues", "TlsTrust"]
+__all__ = ["EkTrust", "HostRecord", "PoolRecord", "ReferenceValues", "TlsTrust", "UnenrolledHost"]
 
 
 class EkTrust(str, Enum):
@@ -47,7 +47,7 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A host as it was enrolled. It changes only by ``enroll --replace``.
+    """A host as it was enrolled. Its keys change only by ``enroll --replace``.
 
     host_id: XAPI UUID. system_uuid: SMBIOS UUID, may be empty.
     ek, ak: what credential activation has bound to each other. serial: number of the ledger entry.
@@ -66,6 +66,16 @@ class HostRecord:
     serial: int
     group: str = "default"
     asset_tag: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnenrolledHost:
+    """A host of a pool that is watched, of which no keys are known. host_id: XAPI UUID."""
+
+    host_id: str
+    pool_id: str
+    name: str
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True)

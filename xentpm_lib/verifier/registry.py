@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from xentpm_lib.errors import PolicyError, UsageError, XenTpmError
-from xentpm_lib.verifier import ledger_bodies as bodies
+from xentpm_lib.verifier import ledger_readers as readers
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import StateChange
+from xentpm_lib.verifier.ledger_bodies import BODY_VERSION, StateChange
 from xentpm_lib.verifier.policy.loader import load_policy
 from xentpm_lib.verifier.policy.model import Policy
-from xentpm_lib.verifier.records import HostRecord, PoolRecord, ReferenceValues
+from xentpm_lib.verifier.records import HostRecord, PoolRecord, ReferenceValues, UnenrolledHost
 
 __all__ = ["LedgerEntry", "Registry"]
 
@@ -37,7 +37,7 @@ class LedgerEntry(Protocol):
 
     @property
     def kind(self) -> str:
-        """One of ``ledger_bodies.KINDS``."""
+        """One of ``ledger_readers.KINDS``."""
 
     @property
     def subject(self) -> str:
@@ -56,6 +56,8 @@ class Registry:
         self.seq = 0
         self._pools: dict[str, PoolRecord] = {}
         self._hosts: dict[str, HostRecord] = {}
+        self._unenrolled: dict[str, UnenrolledHost] = {}
+        self._forgotten: set[str] = set()
         self._policy_texts: dict[str, str] = {}
         self._policies: dict[str, Policy] = {}
         self._references: dict[str, ReferenceValues] = {}
@@ -80,7 +82,7 @@ class Registry:
         if entry.seq != self.seq + 1:
             raise StoreError("ledger entry {} came after entry {}".format(entry.seq, self.seq))
         try:
-            if entry.body["version"] != bodies.BODY_VERSION:
+            if entry.body["version"] != BODY_VERSION:
                 raise ValueError("version {}".format(entry.body["version"]))
             self._apply(entry)
         except (XenTpmError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -122,6 +124,9 @@ class Registry:
         found = [host for host in self.hosts() if host.name == text]
         if not found and len(text) >= _MIN_PREFIX:
             found = [host for host in self.hosts() if host.host_id.startswith(text.lower())]
+        if not found and self.find_unenrolled(text) is not None:
+            hint = "Enrol it: xentpm-attest enroll."
+            raise UsageError("the host {} is not enrolled".format(ascii(text)), hint)
         if not found:
             raise UsageError("there is no enrolled host {}".format(ascii(text)), "See xentpm-attest hosts.")
         if len(found) > 1:
@@ -139,6 +144,21 @@ class Registry:
             return shlex.quote(host_id)
         meant = [other for other in self.hosts() if host.name in (other.name, other.host_id)]
         return host.name if len(meant) == 1 else shlex.quote(host_id)
+
+    def unenrolled(self) -> tuple[UnenrolledHost, ...]:
+        """The hosts that pools have and that are not enrolled, but for those that were forgotten."""
+        return tuple(self._unenrolled.values())
+
+    def find_unenrolled(self, text: str) -> UnenrolledHost | None:
+        """The one of them that a person means, as in ``host``; None where it is none of them, or several."""
+        found = [one for one in self.unenrolled() if text in (one.host_id, one.name)]
+        if not found and len(text) >= _MIN_PREFIX:
+            found = [one for one in self.unenrolled() if one.host_id.startswith(text.lower())]
+        return found[0] if len(found) == 1 else None
+
+    def is_known(self, host_id: str) -> bool:
+        """Whether the host is enrolled, seen, or forgotten on purpose."""
+        return host_id in self._hosts or host_id in self._unenrolled or host_id in self._forgotten
 
     def groups(self) -> tuple[str, ...]:
         """Every group that has a host, a policy or reference values."""
@@ -206,26 +226,40 @@ class Registry:
     def _apply(self, entry: LedgerEntry) -> None:
         kind, subject, body = entry.kind, entry.subject, entry.body
         if kind in ("pool_added", "pool_changed"):
-            self._pools[subject] = bodies.read_pool(subject, body)
+            self._pools[subject] = readers.read_pool(subject, body)
         elif kind == "pool_removed":
             self._pools.pop(subject, None)
+            self._unenrolled = {one.host_id: one for one in self.unenrolled() if one.pool_id != subject}
         elif kind == "host_enrolled":
-            self._hosts[subject] = bodies.read_host(subject, body, entry.seq)
+            self._hosts[subject] = readers.read_host(subject, body, entry.seq)
+            self._unenrolled.pop(subject, None)
+            self._forgotten.discard(subject)
         elif kind == "host_removed":
             self._remove_host(subject)
+        elif kind in ("host_seen", "host_gone"):
+            self._see(entry)
         elif kind == "policy_assigned":
             self._policy_texts[subject] = body["text"]
             self._policies.pop(subject, None)
         elif kind == "state_changed":
-            self._states[subject] = bodies.read_state_change(subject, body)
+            self._states[subject] = readers.read_state_change(subject, body)
         elif kind.startswith("reference_"):
             self._apply_reference(entry)
         elif kind != "note":
             self._change_host(entry)
 
+    def _see(self, entry: LedgerEntry) -> None:
+        """A host that is enrolled, or that somebody did not want to see any more, is none of these."""
+        if entry.kind == "host_gone":
+            self._unenrolled.pop(entry.subject, None)
+        elif entry.subject not in self._hosts and entry.subject not in self._forgotten:
+            self._unenrolled[entry.subject] = readers.read_unenrolled(entry.subject, entry.body)
+
     def _remove_host(self, host_id: str) -> None:
         """Another machine that is enrolled under this UUID one day starts without its reference values."""
         self._hosts.pop(host_id, None)
+        self._unenrolled.pop(host_id, None)
+        self._forgotten.add(host_id)
         self._states.pop(host_id, None)
         for one in self.references():
             if host_id in one.hosts:
@@ -235,8 +269,10 @@ class Registry:
         changes: dict[str, Any]
         if entry.kind == "host_group":
             changes = {"group": entry.body["group"]}
+        elif entry.kind == "host_updated":
+            changes = readers.read_host_update(entry.body)
         elif entry.kind == "asset_tag_expected":
-            changes = {"asset_tag": bodies.read_tag(entry.body)}
+            changes = {"asset_tag": readers.read_tag(entry.body)}
         else:
             raise ValueError("the kind is unknown")
         host = self._hosts.get(entry.subject)
@@ -246,7 +282,7 @@ class Registry:
     def _apply_reference(self, entry: LedgerEntry) -> None:
         subject, body = entry.subject, entry.body
         if entry.kind == "reference_added":
-            self._set_reference(bodies.read_reference(subject, body))
+            self._set_reference(readers.read_reference(subject, body))
             return
         one = self._references.get(subject)
         if entry.kind == "reference_retired":
@@ -279,7 +315,7 @@ def _targets(one: ReferenceValues | None) -> set[tuple[str, str]]:
 
 
 def _assign(one: ReferenceValues, entry: LedgerEntry) -> ReferenceValues:
-    hosts, groups = bodies.read_targets(entry.body)
+    hosts, groups = readers.read_targets(entry.body)
     if entry.kind == "reference_assigned":
         return replace(one, hosts=one.hosts | hosts, groups=one.groups | groups)
     return replace(one, hosts=one.hosts - hosts, groups=one.groups - groups)

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.strict_json import Limits, load_json, members
 from xentpm_lib.verifier.findings import FINDING_KINDS, Finding, Severity
-from xentpm_lib.verifier.records import EkTrust
-from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
+from xentpm_lib.verifier.records import EkTrust, UnenrolledHost
+from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, State, TpmClock, Verdict
 from xentpm_lib.verifier.times import format_time, parse_time
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "result_from_object",
     "result_to_json",
     "result_to_object",
+    "unenrolled_to_object",
 ]
 
 RESULT_VERSION = 1
@@ -87,6 +88,17 @@ def result_to_object(result: AttestationResult) -> dict[str, Any]:
         "clock": None if result.clock is None else _clock_object(result.clock),
         "ek_trust": result.ek_trust,
         "evidence_digest": result.evidence_digest,
+    }
+
+
+def unenrolled_to_object(host: UnenrolledHost) -> dict[str, Any]:
+    """A host of which no keys are known, as JSON values: what a result says of it that no result can have."""
+    return {
+        "version": RESULT_VERSION,
+        "host": {"uuid": host.host_id, "name": _clean(host.name), "pool": host.pool_id},
+        "verdict": Verdict.UNTRUSTED.value,
+        "state": State.NOT_ENROLLED.value,
+        "findings": [],
     }
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from xentpm_lib.verifier.findings import Finding, Severity
+from xentpm_lib.verifier.findings import Finding, Severity, advice_for
 from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.result import AttestationResult, State
 
@@ -37,22 +37,26 @@ _EK_TRUST = {
 }
 
 
-def result_to_text(result: AttestationResult, width: int = DEFAULT_WIDTH) -> str:
+def result_to_text(
+    result: AttestationResult, width: int = DEFAULT_WIDTH, state: State | None = None, host: str = "HOST"
+) -> str:
     """The result as lines of at most ``width`` columns, ending in a newline. Times are UTC.
 
+    state: what the host is now, where that is another than the result's own: its lease may have ended.
+    host: what it is called in commands.
     Failed findings come first; advice that belongs to several is told once. Whatever a host wrote is
     shown without control characters.
     """
     columns = max(width, _MIN_WIDTH)
-    lines = [*_wrapped(_headline(result), columns, 0), *_facts(result, columns)]
+    lines = [*_wrapped(_headline(result, state or result.state), columns, 0), *_facts(result, columns)]
     for severity in _SEVERITIES:
         for group in _groups(result, severity):
-            lines += ["", *_group_lines(group, columns)]
+            lines += ["", *_group_lines(group, columns, host)]
     return "\n".join(lines) + "\n"
 
 
-def _headline(result: AttestationResult) -> str:
-    return "{} is {}".format(one_line(result.host_name) or result.host_id, _STATES[result.state])
+def _headline(result: AttestationResult, state: State) -> str:
+    return "{} is {}".format(one_line(result.host_name) or result.host_id, _STATES[state])
 
 
 def _facts(result: AttestationResult, columns: int) -> Iterator[str]:
@@ -82,14 +86,14 @@ def _groups(result: AttestationResult, severity: Severity) -> list[list[Finding]
     return list(groups.values())
 
 
-def _group_lines(group: list[Finding], columns: int) -> Iterator[str]:
+def _group_lines(group: list[Finding], columns: int, host: str) -> Iterator[str]:
     first = group[0]
     head = "{}: {} [{}]".format(first.severity.value.upper(), first.kind.title, first.code)
     yield from _wrapped(head, columns, _INDENT, "")
     for found in group:
         yield from _finding_lines(found, columns)
     if first.kind.advice:
-        yield from _wrapped("To do: " + first.kind.advice, columns, _INDENT)
+        yield from _wrapped("To do: " + advice_for(first.kind.advice, host), columns, _INDENT)
 
 
 def _finding_lines(found: Finding, columns: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import appraise
 from xentpm_lib.verifier.challenge import ChallengeBook
-from xentpm_lib.verifier.explain import Known, explain
+from xentpm_lib.verifier.explain import Known, explain, stored_evidence
 from xentpm_lib.verifier.policy.loader import shipped
 from xentpm_lib.verifier.records import EkTrust, HostRecord
 from xentpm_lib.verifier.reference.capture import CaptureError, capture
@@ -115,7 +115,7 @@ def test_a_change_of_dom0_is_seen_unless_only_firmware_is_measured(verifier, com
     verifier.pool.edit("host1", component)
     verifier.pool.reboot("host1")
     appraisal, text = verifier.attest("host1", reference)
-    known = Known.of_stored(QuoteEvidence.from_json(text), [reference], {reference.event_log: log})
+    known = Known(stored_evidence(QuoteEvidence.from_json(text)), [reference], {reference.event_log: log})
     told = explain(appraisal.result, time.time(), known)
     if verifier.policy.name == "firmware":
         assert appraisal.result.state is State.TRUSTED

@@ -12,7 +12,7 @@ from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import appraise
 from xentpm_lib.verifier.appraisal.outcome import conclude, unappraised
 from xentpm_lib.verifier.challenge import ChallengeBook
-from xentpm_lib.verifier.explain import Known, explain
+from xentpm_lib.verifier.explain import Known, explain, stored_evidence
 from xentpm_lib.verifier.explanation import TEXT_WIDTH, Explanation, Paragraph
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
 from xentpm_lib.verifier.result import State, TpmClock
@@ -53,7 +53,7 @@ class Story:
         self.history = [second, first]
 
     def explained(self, **changes):
-        known = Known.of_stored(self.evidence, [self.good], self.logs, self.history)
+        known = Known(stored_evidence(self.evidence), [self.good], self.logs, self.history)
         return explain(self.result, NOW + 660, replace(known, **changes))
 
 
@@ -144,7 +144,7 @@ def test_a_changed_command_line_is_told_once_and_in_its_words(options, words):
     logs = {good.event_log: host.event_log()}
     host.reboot(boot=grub_boot(options))
     result, evidence = attested(host, [good])
-    (paragraph,) = explain(result, NOW, Known.of_stored(evidence, [good], logs)).paragraphs
+    (paragraph,) = explain(result, NOW, Known(stored_evidence(evidence), [good], logs)).paragraphs
     assert paragraph.title.endswith(": command line of dom0 kernel (sha256:8)")
     (note,) = paragraph.notes
     assert note.startswith("changed: module_cmdline: root=LABEL=x quiet splash")
@@ -177,13 +177,13 @@ def test_a_log_that_lies_tells_nothing():
 
 
 def replace_log(story, log):
-    return Known.of_stored(story.evidence._replace(untrusted_event_log=log)).shown
+    return Known(stored_evidence(story.evidence._replace(untrusted_event_log=log))).shown
 
 
 def test_evidence_of_a_quote_that_did_not_hold_is_not_looked_at():
     story = Story()
     result = unappraised(story.host.record(), POLICY, NOW, finding("PCR_CHANGED", where="sha256:9"))
-    found = explain(result, NOW, Known.of_stored(story.evidence, [story.good], story.logs))
+    found = explain(result, NOW, Known(stored_evidence(story.evidence), [story.good], story.logs))
     assert found.paragraphs[0].notes[0].startswith("No log tells")
 
 
@@ -193,7 +193,7 @@ def test_an_unknown_event_is_shown():
     host.events += (Event(8, 0xABCD, {"sha256": hashlib.sha256(b"x").digest()}, b"x"),)
     host.extend(8, b"x")
     result, evidence = attested(host, [good])
-    found = explain(result, NOW, Known.of_stored(evidence, [good]))
+    found = explain(result, NOW, Known(stored_evidence(evidence), [good]))
     (paragraph,) = [one for one in found.paragraphs if one.code == "EVENT_LOG_UNKNOWN_EVENT"]
     assert paragraph.notes == ("the event: PCR 8, 0x0000abcd, 1 bytes",)
 
@@ -204,9 +204,9 @@ def test_an_event_that_is_not_there_is_not_shown(log):
     found = finding("EVENT_LOG_UNKNOWN_EVENT", where="event_log[99]")
     result = conclude(host.record(), POLICY, NOW, (found,), clock=TpmClock(1, 1, 1, True, 1))
     shown = QuoteEvidence.from_json(host.text(bytes(32)))
-    assert explain(result, NOW, Known.of_stored(shown)).paragraphs[0].notes == ()
+    assert explain(result, NOW, Known(stored_evidence(shown))).paragraphs[0].notes == ()
     shown = shown._replace(untrusted_event_log=log)
-    assert explain(result, NOW, Known.of_stored(shown)).paragraphs[0].notes == ()
+    assert explain(result, NOW, Known(stored_evidence(shown))).paragraphs[0].notes == ()
 
 
 def test_many_events_are_cut():
@@ -218,7 +218,7 @@ def test_many_events_are_cut():
     logs = {good.event_log: host.event_log()}
     host.reboot(boot=other)
     result, evidence = attested(host, [good])
-    notes = explain(result, NOW, Known.of_stored(evidence, [good], logs)).paragraphs[0].notes
+    notes = explain(result, NOW, Known(stored_evidence(evidence), [good], logs)).paragraphs[0].notes
     assert len(notes) == 13
     assert notes[-1] == "and 28 more events"
 
@@ -336,6 +336,6 @@ def test_lines_are_wrapped_but_digests_are_not_broken():
 def test_stored_evidence_is_read_as_it_was_sent():
     host = SoftwareAttester()
     text = host.text(bytes(32))
-    shown = Known.of_stored(QuoteEvidence.from_json(text)).shown
+    shown = Known(stored_evidence(QuoteEvidence.from_json(text))).shown
     assert (shown.pcrs, shown.event_log, shown.boot_log) == (host.pcrs, host.event_log(), None)
-    assert Known.of_stored(None).shown is None
+    assert Known(stored_evidence(None)).shown is None

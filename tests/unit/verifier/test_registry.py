@@ -12,7 +12,8 @@ from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.verifier import ledger_bodies as bodies
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import KINDS, LedgerItem, StateChange
+from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange
+from xentpm_lib.verifier.ledger_readers import KINDS
 from xentpm_lib.verifier.policy.loader import shipped_text
 from xentpm_lib.verifier.records import PoolRecord, TlsTrust
 from xentpm_lib.verifier.registry import Registry

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output
-from xentpm_lib.verifier.cli.states_text import NOT_TRUSTED, exit_status, reason
+from xentpm_lib.verifier.cli.states_text import NOT_TRUSTED, UNENROLLED, exit_status, reason
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.targets import add_host_choice
 from xentpm_lib.verifier.fleet.watch import watch
 from xentpm_lib.verifier.operations import attesting, choice
 from xentpm_lib.verifier.result import AttestationResult, State
-from xentpm_lib.verifier.result_json import result_to_object
+from xentpm_lib.verifier.result_json import result_to_object, unenrolled_to_object
 from xentpm_lib.verifier.station import Station
 
 __all__ = ["add"]
@@ -52,29 +52,38 @@ def _attest(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         hosts = choice.chosen_hosts(station, arguments.hosts, arguments.group, arguments.pool)
         with out.progress("asking hosts", len(hosts)) as progress:
-            done = attesting.attest(station, hosts, lambda result: progress.advance(result.host_name))
-        pools = {host.host_id: station.registry.pool(host.pool_id).name for host in hosts}
+            done = attesting.attest(
+                station,
+                hosts,
+                lambda result: progress.advance(result.host_name),
+                whole_pools=not arguments.hosts and arguments.group is None,
+            )
+        names = {pool.pool_id: pool.name for pool in station.registry.pools()}
+        pools = {host.host_id: names[host.pool_id] for host in hosts}
     if out.as_json:
-        out.document([result_to_object(result) for result in done.results])
+        unenrolled = [unenrolled_to_object(host) for host in done.unenrolled]
+        out.document([result_to_object(result) for result in done.results] + unenrolled)
     else:
-        out.table(
-            ["HOST", "POOL", "STATE", "WHY"],
-            [
-                [one.host_name, pools[one.host_id], one.state.value, reason(one.state, one)]
-                for one in done.results
-            ],
-            drop=["POOL"],
-            cut=True,
-        )
-        _tell_next(done.results, station, out)
+        rows = [
+            [one.host_name, pools[one.host_id], one.state.value, reason(one.state, one)]
+            for one in done.results
+        ]
+        rows += [
+            [one.name, names[one.pool_id], State.NOT_ENROLLED.value, UNENROLLED] for one in done.unenrolled
+        ]
+        out.table(["HOST", "POOL", "STATE", "WHY"], rows, drop=["POOL"], cut=True)
+        _tell_next(done, station, out)
     for problem in done.problems:
         out.note(problem)
-    return NOT_TRUSTED if done.unjudged else exit_status(result.state for result in done.results)
+    all_asked = not (done.unjudged or done.unenrolled)
+    return exit_status(result.state for result in done.results) if all_asked else NOT_TRUSTED
 
 
-def _tell_next(results: list[AttestationResult], station: Station, out: Output) -> None:
-    bad = [result for result in results if result.state is not State.TRUSTED]
+def _tell_next(done: attesting.Attested, station: Station, out: Output) -> None:
+    bad = [result for result in done.results if result.state is not State.TRUSTED]
     if not bad:
+        if done.unenrolled:
+            out.note(f"Next: xentpm-attest explain {done.unenrolled[0].host_id}")
         return
     more = f" ({len(bad) - 1} more)" if len(bad) > 1 else ""
     if all(result.state is State.PENDING_APPROVAL for result in bad):

@@ -171,6 +171,8 @@ def _tell_enrolment(done: enrolment.Enrolment, out: Output) -> None:
 def _outcome(one: Enrolled) -> str:
     if one.host is None:
         return "failed"
+    if one.host.updated:
+        return "updated"
     if one.host.same_keys:
         return "enrolled anew, same keys"
     return "unchanged" if one.host.unchanged else "replaced" if one.host.replaced else "enrolled"
@@ -204,14 +206,14 @@ def _enrolment_json(done: enrolment.Enrolment) -> dict[str, Any]:
 
 def _forget(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        host = hosts.named(station, arguments.host)
+        host = hosts.found(station, arguments.host)
         if not arguments.yes:
             prompts.confirm(
                 f"Stop watching {host.name} ({host.host_id})?",
                 f"{host.name} is watched as before",
                 "--yes forgets it without a question.",
             )
-        hosts.forget(station, host.host_id)
+        hosts.forget(station, host)
     if out.as_json:
         out.document({"uuid": host.host_id, "name": host.name})
     else:

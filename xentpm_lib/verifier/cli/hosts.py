@@ -8,12 +8,19 @@ import time
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output, clean
-from xentpm_lib.verifier.cli.states_text import exit_status, view_json, view_reason
+from xentpm_lib.verifier.cli.states_text import (
+    UNENROLLED,
+    exit_status,
+    unenrolled_json,
+    view_json,
+    view_reason,
+)
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.words import ago, clock_time, span
+from xentpm_lib.verifier.explain import explain_unenrolled
 from xentpm_lib.verifier.operations import choice, hosts
 from xentpm_lib.verifier.operations.hosts import HostView
-from xentpm_lib.verifier.records import EkTrust
+from xentpm_lib.verifier.records import EkTrust, PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.result_text import result_to_text
 
@@ -69,19 +76,24 @@ def _hosts(arguments: argparse.Namespace, out: Output) -> int:
                 raise
             chosen = []
         found = hosts.views(station, chosen)
+        others = hosts.unenrolled(station, arguments.pool) if arguments.group is None else []
+        pools = {pool.pool_id: pool for pool in station.registry.pools()}
         now = time.time()
     if arguments.state:
         found = [view for view in found if view.state.value == arguments.state]
+        others = others if arguments.state == State.NOT_ENROLLED.value else []
     if out.as_json:
-        out.document([view_json(view) for view in found])
+        unenrolled = [unenrolled_json(host, pools[host.pool_id]) for host in others]
+        out.document([view_json(view) for view in found] + unenrolled)
     else:
+        unenrolled_rows = [_unenrolled_row(host, pools[host.pool_id].name, now) for host in others]
         out.table(
             ["HOST", "POOL", "GROUP", "STATE", "SINCE", "ATTESTED", "WHY"],
-            [_row(view, now) for view in found],
+            [_row(view, now) for view in found] + unenrolled_rows,
             drop=["POOL", "GROUP", "ATTESTED", "SINCE"],
             cut=True,
         )
-    return exit_status(view.state for view in found)
+    return exit_status([view.state for view in found] + [State.NOT_ENROLLED] * len(others))
 
 
 def _row(view: HostView, now: float) -> list[str]:
@@ -97,8 +109,24 @@ def _row(view: HostView, now: float) -> list[str]:
     ]
 
 
+def _unenrolled_row(host: UnenrolledHost, pool: str, now: float) -> list[str]:
+    state = State.NOT_ENROLLED.value
+    return [host.name, pool, "", state, ago(host.seen_at, now), "never", UNENROLLED]
+
+
+def _show_unenrolled(host: UnenrolledHost, pool: PoolRecord, out: Output) -> int:
+    if out.as_json:
+        out.document(unenrolled_json(host, pool))
+    else:
+        out.text(explain_unenrolled(host, pool).text())
+    return exit_status([State.NOT_ENROLLED])
+
+
 def _show(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
+        host = hosts.found(station, arguments.host)
+        if isinstance(host, UnenrolledHost):
+            return _show_unenrolled(host, station.registry.pool(host.pool_id), out)
         view = hosts.view(station, arguments.host)
         baselines = [one.label for one in station.registry.references_for(view.host)]
     if out.as_json:
@@ -118,7 +146,7 @@ def _show(arguments: argparse.Namespace, out: Output) -> int:
             "\n".join(f"{name:<16}{clean(value)}" for name, value in _fields(view, baselines, time.time()))
         )
         if view.result is not None:
-            out.text("\n" + result_to_text(view.result))
+            out.text("\n" + result_to_text(view.result, state=view.state, host=view.word))
         else:
             out.note(f"Next: xentpm-attest attest {view.word}")
     return exit_status([view.state])

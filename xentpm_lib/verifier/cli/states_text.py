@@ -7,20 +7,33 @@ from typing import Any
 
 from xentpm_lib.verifier.findings import Severity
 from xentpm_lib.verifier.operations.hosts import NOT_ATTESTED, HostView, why_stale
+from xentpm_lib.verifier.records import PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.times import format_time
 
-__all__ = ["NOT_TRUSTED", "exit_status", "reason", "view_json", "view_reason"]
+__all__ = [
+    "NOT_TRUSTED",
+    "UNENROLLED",
+    "exit_status",
+    "reason",
+    "unenrolled_json",
+    "view_json",
+    "view_reason",
+]
 
 NOT_TRUSTED = 3
 """Exit status: a host that was asked about is not trusted."""
+UNENROLLED = "its pool has it, and nobody enrolled it"
 
 _ORDER = {Severity.FAILED: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _OWN_REASONS = {
     State.STALE: "its last result has expired",
     State.NOT_ENROLLED: "it is not enrolled",
 }
+
+_SHORT = {"EK_FIRST_USE": "TPM trusted on first use"}
+"""What is told of a finding instead of the component that it is about, for that says too little."""
 
 
 def exit_status(states: Iterable[State]) -> int:
@@ -36,7 +49,7 @@ def reason(state: State, result: AttestationResult | None) -> str:
         return ""
     shown = [found for found in result.findings if found.severity is not Severity.INFO]
     shown.sort(key=lambda found: _ORDER[found.severity])
-    told = [found.component or found.kind.title for found in shown]
+    told = [_SHORT.get(found.code) or found.component or found.kind.title for found in shown]
     return "; ".join(dict.fromkeys(told))
 
 
@@ -59,4 +72,17 @@ def view_json(view: HostView) -> dict[str, Any]:
         "since": None if view.since is None else format_time(view.since),
         "policy": view.policy or None,
         "result": None if view.result is None else result_to_object(view.result),
+    }
+
+
+def unenrolled_json(host: UnenrolledHost, pool: PoolRecord) -> dict[str, Any]:
+    """A host that is not enrolled, with the members of ``view_json``."""
+    return {
+        "host": {"uuid": host.host_id, "name": host.name, "group": None},
+        "pool": {"uuid": pool.pool_id, "name": pool.name},
+        "state": State.NOT_ENROLLED.value,
+        "trusted": False,
+        "since": format_time(host.seen_at),
+        "policy": None,
+        "result": None,
     }

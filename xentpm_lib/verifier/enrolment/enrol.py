@@ -66,7 +66,8 @@ class NewHost:
     """A host whose keys are proven. record: as it is to be stored; its ``serial`` is the store's to give.
 
     why: in words, why its EK is believed. unchanged: it is enrolled already, with the same keys and UUID;
-    there is nothing to store. replaced: the record that it takes the place of.
+    there is nothing to store. replaced: the record that it takes the place of. updated: that one goes on: the
+    same keys, in another pool, under another name, or believed for another reason.
     """
 
     record: HostRecord
@@ -74,6 +75,12 @@ class NewHost:
     warnings: tuple[str, ...] = ()
     unchanged: bool = False
     replaced: HostRecord | None = None
+    updated: bool = False
+
+    @property
+    def same_record(self) -> bool:
+        """Whether the record that there is goes on, updated or as it is."""
+        return self.unchanged or self.updated
 
     @property
     def same_keys(self) -> bool:
@@ -138,14 +145,15 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
         ak=identity.ak,
         ek_trust=decision.trust,
         ek_certificate=identity.ek_certificate,
-        enrolled_at=rules.now,
+        enrolled_at=rules.now if kept is None else min(kept.enrolled_at, rules.now),
         serial=0,
         group=existing.group if existing else rules.group,
         asset_tag=existing.asset_tag if existing else None,
     )
-    same = unchanged and existing is not None and not rules.replace and _holds(existing, record)
-    replaced = existing if existing is not None and not same else None
-    return NewHost(record, decision.detail, tuple(decision.warnings), same, replaced)
+    same = kept is not None and _holds(kept, record)
+    updated = kept is not None and not same and record.enrolled_at == kept.enrolled_at
+    before = None if same else existing
+    return NewHost(record, decision.detail, tuple(decision.warnings), same, before, updated)
 
 
 def enrol_hosts(
@@ -204,8 +212,10 @@ def _believed(identity: Identity, rules: Rules, kept: HostRecord | None) -> EkDe
 
 
 def _holds(existing: HostRecord, record: HostRecord) -> bool:
-    """Whether a record need not be written anew: its EK is believed as before, and no clock was wrong."""
-    return existing.ek_trust is record.ek_trust and existing.enrolled_at <= record.enrolled_at
+    """Whether a record need not be written anew: pool, name and reason to believe its EK are as before, and
+    no clock was wrong."""
+    kept = (existing.pool_id, existing.name, existing.ek_trust, existing.enrolled_at)
+    return kept == (record.pool_id, record.name, record.ek_trust, record.enrolled_at)
 
 
 def _same(record: HostRecord, identity: Identity) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xentpm_lib.verifier.fleet.states import States, Transition
-from xentpm_lib.verifier.ledger_bodies import read_state_change
+from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.store.model import StoredResult
 from xentpm_lib.verifier.store.store import Store
 

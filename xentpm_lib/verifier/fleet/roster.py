@@ -9,7 +9,7 @@ from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier.fleet.attestation import Subject
 from xentpm_lib.verifier.fleet.recorder import Outline
 from xentpm_lib.verifier.fleet.states import States
-from xentpm_lib.verifier.ledger_bodies import read_state_change, read_targets
+from xentpm_lib.verifier.ledger_readers import read_state_change, read_targets
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import HostRecord, PoolRecord
 from xentpm_lib.verifier.registry import LedgerEntry, Registry
@@ -96,6 +96,8 @@ class Roster:
             effects.begun.add(subject)
             effects.gone.discard(subject)
             self._states.enrol(self.registry.host(subject))
+        elif entry.kind == "host_updated" and self.registry.find_host(subject) is not None:
+            effects.begun.add(subject)
         elif entry.kind == "host_removed":
             effects.gone.add(subject)
             effects.begun.discard(subject)

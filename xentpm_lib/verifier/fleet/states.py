@@ -19,11 +19,14 @@ def state_at(host: HostRecord | None, result: AttestationResult | None, now: flo
 
     A result from before the host was enrolled, perhaps anew, is not about this record of it. Nor does one
     hold that is from the future: then the clock of this station was set back, and no lease can be measured.
-    A stored result that was altered says so at any time, for its own times are nothing to go by.
+    A stored result that was altered says so at any time, for its own times are nothing to go by. What lasts
+    until the host is enrolled anew is not over with the lease: it was another host once.
     """
     if host is None:
         return State.NOT_ENROLLED
     if result is not None and any(one.code == "RECORD_ALTERED" for one in result.findings):
+        return result.state
+    if result is not None and host.enrolled_at <= result.appraised_at and lasting(result):
         return result.state
     if result is None or not host.enrolled_at <= result.appraised_at <= now < result.expires_at:
         return State.STALE
@@ -169,7 +172,8 @@ class States:
         return standing is not None and standing.expires_at <= now
 
     def lapsed(self, now: float, restored: bool = True) -> list[Transition]:
-        """The hosts whose lease has ended, and for whom that was not told yet.
+        """The hosts whose lease has ended, and for whom that was not told yet; not those that are in doubt
+        until they are enrolled anew, for whom the lease is of no matter.
 
         restored: also those that were not attested yet since this process was started.
         """
@@ -179,6 +183,7 @@ class States:
                 for host_id, standing in self._standings.items()
                 if standing.expires_at <= now
                 and standing.told not in (State.STALE, None)
+                and not standing.doubts
                 and (restored or not standing.restored)
             ]
 

@@ -16,6 +16,7 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.fleet import Fleet
 from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
 from xentpm_lib.verifier.fleet.roster import Effects
+from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.fleet.states import Transition
 from xentpm_lib.verifier.fleet.systemd import Systemd
 from xentpm_lib.verifier.notify.channels import channels_of
@@ -41,13 +42,15 @@ _LOG = logging.getLogger(__name__)
 class Pace:
     """How often, in seconds. follow: looking for what other commands changed. status: telling how it goes.
 
-    upkeep: removing old results. grace: after a start, before it is told of hosts whose lease ended while
-    nobody watched: until then each had its turn, and most leases are renewed.
+    upkeep: removing old results. look: at which hosts the pools have.
+    grace: after a start, before it is told of hosts whose lease ended while nobody watched: until then each
+    had its turn, and most leases are renewed.
     """
 
     follow: float = 2.0
     status: float = 60.0
     upkeep: float = 3600.0
+    look: float = 300.0
     grace: float = 180.0
 
 
@@ -93,6 +96,7 @@ class Watch:
         )
         self._systemd = Systemd()
         self._upkeep = threading.Thread()
+        self._look = threading.Thread()
 
     def run(self, stop: threading.Event) -> None:
         """Watch until ``stop`` is set; ends within 5 seconds then.
@@ -129,11 +133,8 @@ class Watch:
         return due if 0 < due <= period else random.random() * min(period, hosts * _SPREAD_S)
 
     def _loop(self, stop: threading.Event, lock: WatchLock, started: float) -> None:
-        follow, status, upkeep = (
-            _Every(self._pace.follow),
-            _Every(self._pace.status),
-            _Every(self._pace.upkeep),
-        )
+        follow, status = _Every(self._pace.follow), _Every(self._pace.status)
+        upkeep, look = _Every(self._pace.upkeep), _Every(self._pace.look, at_once=True)
         alive = _Every(self._systemd.watchdog_s / 3 or self._pace.status)
         recorder, counted = self._fleet.recorder, 0
         while not stop.is_set():
@@ -151,6 +152,9 @@ class Watch:
             if upkeep.due() and not self._upkeep.is_alive():
                 self._upkeep = threading.Thread(target=self._clean_up, name="upkeep", daemon=True)
                 self._upkeep.start()
+            if look.due() and not self._look.is_alive():
+                self._look = threading.Thread(target=self._look_at_pools, name="look", daemon=True)
+                self._look.start()
             stop.wait(min(max(wait_s, _LEAST_WAIT_S), self._pace.follow))
 
     def _end(self) -> None:
@@ -223,6 +227,18 @@ class Watch:
             _LOG.error("old results cannot be removed: %s", error)
         else:
             _LOG.info("removed %d old results", removed.results)
+
+    def _look_at_pools(self) -> None:
+        """See which hosts the pools have that are not enrolled."""
+        engine = self._fleet.engine
+        with engine.lock:
+            troubled = engine.schedule.pools_in_trouble
+        pools = [pool.pool_id for pool in self._station.registry.pools() if pool.pool_id not in troubled]
+        try:
+            if look_at_pools(self._station, pools, self._fleet.client_of, self._clock):
+                self._dispatcher.wake()
+        except Exception:  # what is wrong with the store is found elsewhere, too, and told there
+            _LOG.exception("the pools' hosts cannot be looked at")
 
     def _status(self) -> str:
         """How it goes, in a line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from xentpm_lib.verifier.findings import advice_for
 from xentpm_lib.verifier.notify.document import Document, Event, HostState, Told, clean
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.times import format_time
@@ -94,10 +95,12 @@ def _host_lines(host: HostState) -> list[str]:
         [] if host.state is State.TRUSTED else list(host.findings)
     )
     for told in failed[:MAX_TOLD]:
-        lines += _finding_lines(told)
+        lines += _finding_lines(told, host.host_id)
     left = len(failed) - MAX_TOLD + host.left_out
     if left > 0:
         lines += [f"and {left} more.", ""]
+    if any(told.code == "EK_FIRST_USE" for told in host.findings) and host.state is State.TRUSTED:
+        lines += ["Its TPM is trusted on first use: nobody vouches that it is one.", ""]
     if host.disable and host.state is not State.TRUSTED:
         lines += ["The policy has such a host disabled: it takes no new virtual machines.", ""]
     if host.state is not State.TRUSTED:
@@ -105,7 +108,7 @@ def _host_lines(host: HostState) -> list[str]:
     return lines
 
 
-def _finding_lines(told: Told) -> list[str]:
+def _finding_lines(told: Told, host_id: str) -> list[str]:
     about = told.component or told.where
     lines = [f"{told.code}{f' ({about})' if about else ''}: {told.title}."]
     if told.component and told.where:
@@ -116,5 +119,5 @@ def _finding_lines(told: Told) -> list[str]:
     if told.detail:
         lines.append(f"  {told.detail}")
     if told.advice:
-        lines.append(f"  To do: {told.advice}")
+        lines.append(f"  To do: {advice_for(told.advice, host_id)}")
     return [*lines, ""]

@@ -6,13 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.once import attest_once
+from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.operations.delivering import deliver
-from xentpm_lib.verifier.records import HostRecord
-from xentpm_lib.verifier.result import AttestationResult
+from xentpm_lib.verifier.operations.pools import credentials_for
+from xentpm_lib.verifier.records import HostRecord, UnenrolledHost
+from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
 
 __all__ = ["Attested", "attest"]
+
+_CLOSE_S = 5.0
 
 
 @dataclass(slots=True)
@@ -20,10 +25,12 @@ class Attested:
     """results: in the order of the hosts. problems: what else went wrong, in sentences.
 
     unjudged: hosts that were not asked, because their group has no policy that can be used.
+    unenrolled: hosts of the pools that were looked at, of which no keys are known.
     """
 
     results: list[AttestationResult] = field(default_factory=list)
     unjudged: list[HostRecord] = field(default_factory=list)
+    unenrolled: list[UnenrolledHost] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -31,10 +38,12 @@ def attest(
     station: Station,
     hosts: Sequence[HostRecord],
     done: Callable[[AttestationResult], None] = lambda _result: None,
+    whole_pools: bool = False,
 ) -> Attested:
     """Attest hosts now; record the results, and tell of changes unless a watch that runs does.
 
-    done: called with each result, in another thread.
+    done: called with each result, in another thread. whole_pools: see, too, whether the hosts' pools have
+    others, which are not enrolled.
 
     Raises:
         PolicyError: no host's group has a policy that can be used.
@@ -47,9 +56,26 @@ def attest(
         raise next(iter(errors.values()))
     results = attest_once(station, judged, lambda result, _change: done(result))
     station.refresh()
+    unenrolled = _unenrolled(station, judged, results) if whole_pools else []
     unjudged = [host for host in hosts if host.host_id in errors]
     problems = [f"{host.name} was not asked: {errors[host.host_id].message}" for host in unjudged]
-    return Attested(results, unjudged, problems + deliver(station))
+    return Attested(results, unjudged, unenrolled, problems + deliver(station))
+
+
+def _unenrolled(
+    station: Station, hosts: Sequence[HostRecord], results: Sequence[AttestationResult]
+) -> list[UnenrolledHost]:
+    """What the pools of these hosts have besides; those that did not answer just now are not asked."""
+    out_of_reach = {one.host_id for one in results if one.state is State.UNREACHABLE}
+    pools = dict.fromkeys(host.pool_id for host in hosts)
+    asked = dict.fromkeys(host.pool_id for host in hosts if host.host_id not in out_of_reach)
+    clients = Clients(lambda pool_id: credentials_for(station, pool_id))
+    try:
+        look_at_pools(station, asked, lambda pool_id: clients.of(station.registry.pool(pool_id)))
+    finally:
+        clients.close(_CLOSE_S)
+    station.refresh()
+    return [one for one in station.registry.unenrolled() if one.pool_id in pools]
 
 
 def _policy_error(station: Station, host: HostRecord) -> PolicyError | None:

@@ -12,6 +12,7 @@ from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.enrol import Discovered, Enrolled, Rules, discover, enrol_hosts
 from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.fleet.sightings import sightings
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.operations import known_pools, policies
 from xentpm_lib.verifier.operations.pools import credentials_of
@@ -108,6 +109,7 @@ def enrol(
     enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped, changes, words)
     if any(one.host is not None for one in hosts):
         _write(station, request, enrolment)
+        _write_others(station, found)
         return enrolment
     return replace(enrolment, pool_changes=())
 
@@ -158,14 +160,25 @@ def _write(station: Station, request: EnrolRequest, enrolment: Enrolment) -> Non
         if one.host is None:
             continue
         record = one.host.record
-        if not one.host.unchanged:
+        if one.host.updated:
+            items.append(ledger_bodies.host_updated(record))
+        elif not one.host.unchanged:
             record = replace(record, group=request.group or record.group)
             items.append(ledger_bodies.host_enrolled(record))
-        elif request.group not in (None, record.group):
+        if one.host.same_record and request.group not in (None, record.group):
             items.append(ledger_bodies.host_group(record.host_id, enrolment.group))
     station.store.put_credentials(pool.pool_id, request.login)
     station.store.append_all(items, who=who())
     station.refresh()
+
+
+def _write_others(station: Station, found: Discovered) -> None:
+    """Have the pool's hosts that are not enrolled on record, so that they are listed."""
+    names = {host.uuid: host.name for host in found.hosts}
+    items = sightings(station.registry, found.pool.pool_id, names, time.time())
+    if items:
+        station.store.append_all(items, who=who())
+        station.refresh()
 
 
 def _changes(station: Station, pool: PoolRecord) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import read_state_change
+from xentpm_lib.verifier.ledger_readers import read_state_change
+from xentpm_lib.verifier.operations.hosts import found
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.store.model import Entry
@@ -18,6 +19,9 @@ __all__ = ["HistoryEvent", "events"]
 _SIMPLE = {
     "host_enrolled": "enrolled",
     "host_removed": "forgotten",
+    "host_seen": "seen in its pool, not enrolled",
+    "host_gone": "not in its pool any more",
+    "host_updated": "enrolment updated: the same keys; pool {pool_id}, name {name}, EK: {ek_trust}",
     "reference_retired": "baseline retired: {label}",
     "reference_assigned": "baseline assigned: {label}",
     "reference_unassigned": "baseline taken away: {label}",
@@ -47,17 +51,17 @@ def events(station: Station, word: str, results: bool, limit: int) -> list[Histo
     host_id = _host_id(station, word)
     reader = _Reader(host_id)
     read = [reader.read(entry) for entry in station.store.entries()]
-    found = [event for event in read if event is not None]
+    told = [event for event in read if event is not None]
     if results:
-        found += [_of_result(one.result) for one in station.store.history(host_id, limit)]
-        found.sort(key=lambda event: event.at)
-    return found[-limit:]
+        told += [_of_result(one.result) for one in station.store.history(host_id, limit)]
+        told.sort(key=lambda event: event.at)
+    return told[-limit:]
 
 
 def _host_id(station: Station, word: str) -> str:
     """Raises: UsageError, StoreError."""
     try:
-        return station.registry.host(word).host_id
+        return found(station, word).host_id
     except UsageError as error:
         entries = station.store.entries()
         if any(entry.kind == "host_enrolled" and entry.subject == word.lower() for entry in entries):
@@ -116,7 +120,7 @@ class _Reader:
             change = read_state_change(entry.subject, body)
             codes = f" ({', '.join(change.findings)})" if change.findings else ""
             return f"{change.old.value if change.old else 'new'} -> {change.new.value}{codes}"
-        return _SIMPLE.get(entry.kind, entry.kind)
+        return _SIMPLE.get(entry.kind, entry.kind).format(**body)
 
 
 def _of_result(result: AttestationResult) -> HistoryEvent:

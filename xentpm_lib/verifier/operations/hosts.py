@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xentpm_lib.errors import PolicyError
+from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.fleet.states import state_at
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
 from xentpm_lib.verifier.operations.delivering import deliver
-from xentpm_lib.verifier.operations.station_use import append, who
-from xentpm_lib.verifier.records import HostRecord, PoolRecord
+from xentpm_lib.verifier.operations.station_use import append, pool_named, who
+from xentpm_lib.verifier.records import HostRecord, PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
 
@@ -22,8 +22,10 @@ __all__ = [
     "HostView",
     "expect_asset_tag",
     "forget",
+    "found",
     "named",
     "put_into_group",
+    "unenrolled",
     "view",
     "views",
     "why_stale",
@@ -59,7 +61,7 @@ def views(station: Station, hosts: Sequence[HostRecord]) -> list[HostView]:
     """The hosts as they stand now. Raises: StoreError."""
     latest = station.store.latest()
     at = time.time()  # not before: what a watch has stored meanwhile is not from the future
-    found = []
+    told = []
     for host in hosts:
         stored = latest.get(host.host_id)
         result = None if stored is None else stored.result
@@ -69,8 +71,8 @@ def views(station: Station, hosts: Sequence[HostRecord]) -> list[HostView]:
             result = None  # of an earlier enrolment
         since, policy = _since(station, host, state, result), _policy(station, host)
         word = station.registry.word_for(host.host_id)
-        found.append(HostView(host, pool, state, since, result, policy, word))
-    return found
+        told.append(HostView(host, pool, state, since, result, policy, word))
+    return told
 
 
 def view(station: Station, word: str) -> HostView:
@@ -89,13 +91,34 @@ def why_stale(host: HostRecord, result: AttestationResult | None, now: float) ->
     return "its last result has expired"
 
 
-def forget(station: Station, word: str) -> HostRecord:
-    """Stop watching a host; with the last of its pool's, the pool and its password are forgotten, too.
+def found(station: Station, word: str) -> HostRecord | UnenrolledHost:
+    """The host of a name or UUID, enrolled or not. Raises: UsageError."""
+    try:
+        return named(station, word)
+    except UsageError:
+        unenrolled = station.registry.find_unenrolled(word)
+        if unenrolled is None:
+            raise
+        return unenrolled
+
+
+def unenrolled(station: Station, pool: str | None = None) -> list[UnenrolledHost]:
+    """The hosts of the pools that are not enrolled; of one pool, where one is named. Raises: UsageError."""
+    pool_id = None if pool is None else pool_named(station, pool).pool_id
+    return [one for one in station.registry.unenrolled() if pool_id in (None, one.pool_id)]
+
+
+def forget(station: Station, host: HostRecord | UnenrolledHost) -> None:
+    """Stop watching a host, or listing one that is not enrolled.
+
+    With the last one of its pool that is enrolled, the pool and its password are forgotten, too.
 
     Raises:
-        UsageError, StoreError.
+        StoreError.
     """
-    host = named(station, word)
+    if isinstance(host, UnenrolledHost):
+        append(station, ledger_bodies.host_removed(host.host_id))
+        return
     removed = ledger_bodies.host_removed(host.host_id)
     station.store.append_all([removed], who(), _farewell(station, host))
     station.refresh()
@@ -103,7 +126,6 @@ def forget(station: Station, word: str) -> HostRecord:
     if all(other.pool_id != host.pool_id for other in station.registry.hosts()):
         append(station, ledger_bodies.pool_removed(host.pool_id))
         station.store.drop_credentials(host.pool_id)
-    return host
 
 
 def _farewell(station: Station, host: HostRecord) -> tuple[Notification, ...]:

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import LedgerItem, check_item
+from xentpm_lib.verifier.ledger_bodies import LedgerItem
+from xentpm_lib.verifier.ledger_readers import check_item
 from xentpm_lib.verifier.store.head import Head
 from xentpm_lib.verifier.store.model import ALTERED, Entry
 from xentpm_lib.verifier.store.seal import Seals, canonical_json

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.result import State, TpmClock
+from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
 from xentpm_lib.verifier.store.blobs import Blobs
 from xentpm_lib.verifier.store.model import ALTERED, Recorded, StoredResult
 from xentpm_lib.verifier.store.result_rows import (
@@ -90,6 +90,15 @@ class Results:
         query = query.order_by(results.c.id.desc()).limit(limit)
         rows = [dict(row) for row in connection.execute(query).mappings()]
         return self.read(connection, rows)
+
+    def last_trusted(self, connection: Connection, host_id: str) -> AttestationResult | None:
+        """The host's newest result by which it was trusted; None without one, or where it was altered."""
+        pointer = self._pointers(connection, [host_id]).get(host_id)
+        if pointer is None or not self.pointer_holds(pointer) or pointer["trusted_id"] is None:
+            return None
+        found = self.read(connection, list(self._rows(connection, [pointer["trusted_id"]]).values()))
+        sound = [one.result for one in found if not one.altered and one.result.host_id == host_id]
+        return sound[0] if sound else None
 
     def read(self, connection: Connection, rows: Sequence[Row]) -> list[StoredResult]:
         """The results in rows."""

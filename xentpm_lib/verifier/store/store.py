@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
-from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, read_state_change, with_result
+from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, with_result
+from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.notification import Notification, Pending
+from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.store.audit import check_rows, export_history
 from xentpm_lib.verifier.store.blobs import Blobs, content_id
 from xentpm_lib.verifier.store.credentials import CredentialRows
 from xentpm_lib.verifier.store.database import Database
 from xentpm_lib.verifier.store.head import Head, HeadFile
+from xentpm_lib.verifier.store.identity import identify
 from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.model import (
     ALTERED,
@@ -42,7 +44,7 @@ from xentpm_lib.verifier.store.results import ENROLLED_SINCE, Results
 from xentpm_lib.verifier.store.retention import prune
 from xentpm_lib.verifier.store.schema import upgrade
 from xentpm_lib.verifier.store.seal import Seals
-from xentpm_lib.verifier.store.tables import ledger, meta
+from xentpm_lib.verifier.store.tables import ledger
 from xentpm_lib.verifier.store.watch_lock import watch_lock
 
 __all__ = ["KEEP_NOTIFICATIONS_S", "Store"]
@@ -66,7 +68,7 @@ class Store:
         self._database = database
         self._clock = clock
         self._head = HeadFile(keys)
-        store_id = _identify(database, keys, self._head, clock())
+        store_id = identify(database, keys, self._head, clock())
         seals = Seals(keys, store_id)
         self._ledger = Ledger(seals)
         self._blobs = Blobs()
@@ -192,6 +194,11 @@ class Store:
         """A host's results, newest first; with ``before``, those that are older than that number."""
         with self._database.read() as connection:
             return self._results.history(connection, host_id, limit, before)
+
+    def last_trusted(self, host_id: str) -> AttestationResult | None:
+        """The newest result of a host by which it was trusted; None when there is none, or it was altered."""
+        with self._database.read() as connection:
+            return self._results.last_trusted(connection, host_id)
 
     def evidence(self, result_id: int) -> QuoteEvidence | None:
         """What the host sent for this result; None when it was not stored."""
@@ -370,30 +377,3 @@ class Store:
             text = "a copy of the store was put into use; its ledger ended with entry {}".format(last.seq)
             entries = self._append(connection, [note("store", text)], who, None)
         self._advance(entries)
-
-
-def _identify(database: Database, keys: StationKeys, file: HeadFile, now: float) -> str:
-    """The id of the store, which is given to it when it is new.
-
-    Raises:
-        StoreError: ``XENTPM_STORE_ALTERED``: an empty store in the place of one that has entries.
-    """
-    query = select(meta.c.value).where(meta.c.name == "store_id")
-    with database.read() as connection:
-        found = connection.execute(query).scalar()
-    if found is not None:
-        return str(found)
-    with database.write() as connection:
-        found = connection.execute(query).scalar()
-        if found is not None:
-            return str(found)
-        head = file.read()
-        if head is not None and head.seq:
-            message = "the store is empty, but {} entries were written with these keys".format(head.seq)
-            hint = "Restore the store; or, to begin anew, use another station directory."
-            raise StoreError(message, hint, ALTERED)
-        store_id = str(uuid.uuid4())
-        file.replace(Ledger(Seals(keys, store_id)).start)
-        created = {"name": "created_at", "value": repr(float(now))}
-        connection.execute(insert(meta), [{"name": "store_id", "value": store_id}, created])
-        return store_id

@@ -72,6 +72,7 @@ class PoolClient:
         self._options = options or XapiOptions()
         self._session = MasterSession(pool, credentials, self._options)
         self._refs: dict[str, str] = {}
+        self._names: dict[str, tuple[str, str]] = {}  # reference to UUID and name, of ``host_names``
         self._lock = threading.Lock()
 
     def __enter__(self) -> PoolClient:
@@ -109,6 +110,20 @@ class PoolClient:
         with self._lock:
             self._refs.update({host.uuid: host.ref for host in found})
         return sorted(found, key=lambda host: (not host.master, host.name, host.uuid))
+
+    def host_names(self) -> dict[str, str]:
+        """UUID to name of all hosts; one short call where all of them are known."""
+        refs = self._call("host.get_all")
+        if not isinstance(refs, list):
+            raise CollectionError("XAPI_ERROR", "host.get_all: not a list of references")
+        for ref in map(_string, refs):
+            if ref not in self._names:
+                record = self._call("host.get_record", ref)
+                with self._lock:
+                    self._names[ref] = _text(record, "uuid"), plain_name(_text(record, "name_label"))
+        with self._lock:
+            self._names = {ref: self._names[ref] for ref in refs}
+            return dict(self._names.values())
 
     def call_plugin(
         self, host_uuid: str, function: str, args: Mapping[str, str], timeout: float | None = None

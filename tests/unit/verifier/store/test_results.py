@@ -9,7 +9,8 @@ from support.stores import NOW, make_evidence, make_notification, make_result
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
-from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, read_state_change, state_changed
+from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, state_changed
+from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State, TpmClock
 from xentpm_lib.verifier.store import Recorded
