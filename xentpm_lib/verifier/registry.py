@@ -252,8 +252,10 @@ class Registry:
         """A host that is enrolled, or that somebody did not want to see any more, is none of these."""
         if entry.kind == "host_gone":
             self._unenrolled.pop(entry.subject, None)
-        elif entry.subject not in self._hosts and entry.subject not in self._forgotten:
-            self._unenrolled[entry.subject] = readers.read_unenrolled(entry.subject, entry.body)
+            return
+        seen = readers.read_unenrolled(entry.subject, entry.body)
+        if entry.subject not in self._hosts and entry.subject not in self._forgotten:
+            self._unenrolled[entry.subject] = seen
 
     def _remove_host(self, host_id: str) -> None:
         """Another machine that is enrolled under this UUID one day starts without its reference values."""

@@ -71,6 +71,34 @@ def test_retired_assigned_unassigned(station: AttestCli) -> None:
     assert labels["second"] is None
 
 
+def test_what_counts_for_the_group_alone_is_approved_for_the_host(sim_pool: SimPool, tmp_path: Path) -> None:
+    """The group's values fit, but the host has none of its own for what is per host: it waits for approval."""
+    station = AttestCli(tmp_path / "station", sim_pool).ready(label="")
+    policy = tmp_path / "mine.toml"
+    policy.write_text(
+        'version = 1\nname = "mine"\ntitle = "x"\nboot = "firmware"\n'
+        "[pcrs.sha256]\nshared = [0]\nper_host = [2]\n"
+    )
+    station.good("policy", "assign", str(policy))
+    station.good("baseline", "capture", "host1", "--label", "group's", "--for-group")
+    (result,) = station.json("attest", "host2", status=3)
+    assert result["state"] == "pending-approval"
+    shown = station.good("baseline", "approve", "host2", "--yes")
+    assert "does not count for it by itself" in shown and "nothing to approve" not in shown
+    assert station.run("attest", "host2").status == 0
+    assert "nothing to approve" in station.good("baseline", "approve", "host2", "--yes")
+
+
+def test_nobody_approves_what_was_not_shown(sim_pool: SimPool, tmp_path: Path) -> None:
+    """With --json the differences are shown beside the question, which is asked on the terminal."""
+    station = AttestCli(tmp_path / "station", sim_pool).ready()
+    sim_pool.edit("host2", "initrd")
+    sim_pool.reboot("host2")
+    ended = station.typed(["baseline", "approve", "host2", "--json"], {"from now on": "no"})
+    assert ended.status == 1 and "PCR 9 (sha256)" in ended.out and "nothing was approved" in ended.out
+    assert station.run("attest", "host2").status == 3
+
+
 def test_capture_says_whom(station: AttestCli) -> None:
     ended = station.run("baseline", "capture", "--label", "x")
     assert ended.status == 1 and "--all" in ended.err

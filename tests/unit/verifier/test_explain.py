@@ -12,9 +12,10 @@ from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import appraise
 from xentpm_lib.verifier.appraisal.outcome import conclude, unappraised
 from xentpm_lib.verifier.challenge import ChallengeBook
-from xentpm_lib.verifier.explain import Known, explain, stored_evidence
+from xentpm_lib.verifier.explain import Known, explain, explain_unenrolled, stored_evidence
 from xentpm_lib.verifier.explanation import TEXT_WIDTH, Explanation, Paragraph
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
+from xentpm_lib.verifier.records import PoolRecord, TlsTrust, UnenrolledHost
 from xentpm_lib.verifier.result import State, TpmClock
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
@@ -79,8 +80,8 @@ def test_a_changed_initrd_in_plain_words():
         "   changed: /boot/initrd-4.19-xen.img; now: /boot/initrd-4.19-xen.img 2",
         "",
         "What to do:",
-        "  - If the change was planned, approve it: xentpm-attest baseline approve host1. Else restore the",
-        "    component and reboot.",
+        "  - If the change was planned, approve it: xentpm-attest baseline approve",
+        f"    {story.host.host_id}. Else restore the component and reboot.",
     ]
 
 
@@ -113,8 +114,27 @@ def test_the_component_is_named_by_the_known_good_boot(old, new, title):
 
 def test_advice_names_the_host_so_that_it_can_be_typed():
     host = SoftwareAttester(name="rack 7; \\1")
-    found = explain(unappraised(host.record(), POLICY, NOW, finding("HOST_UNKNOWN")), NOW)
-    assert found.advice == ("If it left the pool: xentpm-attest forget 'rack 7; \\1'.",)
+    result = unappraised(host.record(), POLICY, NOW, finding("HOST_UNKNOWN"))
+    for word, told in (("", host.host_id), ("'rack 7; \\1'", "'rack 7; \\1'")):
+        found = explain(result, NOW, word=word)
+        assert found.advice == (f"If it left the pool: xentpm-attest forget {told}.",)
+
+
+def test_a_host_that_is_not_enrolled_is_told_with_both_ways_out():
+    host = UnenrolledHost("7d1f7c0e-3f2b-4a3e-8f0f-3a2a6a1d4a22", "p-1", "host3\x1b[31m", NOW)
+    pool = PoolRecord("p-1", "pool one", ("https://192.0.2.7",), TlsTrust(pins=("ab" * 32,)))
+    found = explain_unenrolled(host, pool)
+    assert (found.state, "\x1b" in found.text()) == (State.NOT_ENROLLED, False)
+    assert f"enroll https://192.0.2.7 --host {host.host_id}" in found.advice[0]
+    assert f"forget {host.host_id}" in found.advice[1]
+
+
+def test_what_the_ledger_knows_of_the_beginning_counts():
+    host = SoftwareAttester()
+    result = unappraised(host.record(), POLICY, NOW, finding("HOST_OFFLINE"))
+    found = explain(result, NOW, Known(since=NOW - 3600, last_trusted=NOW - 3900))
+    assert dict(found.facts)["since"].startswith("2027-01-15 07:00:00 UTC")
+    assert dict(found.facts)["last trusted"].startswith("2027-01-15 06:55:00 UTC")
 
 
 GRUB = (
@@ -278,7 +298,7 @@ def test_every_finding_has_words_and_advice_of_its_own(code):
     host = SoftwareAttester()
     clock = TpmClock(1, 1, 1, True, 1)
     result = conclude(host.record(), POLICY, NOW, (finding(code), finding("PCR_CHANGED")), clock=clock)
-    text = explain(result, NOW).text()
+    text = explain(result, NOW, word="host1").text()
     assert " ".join(FINDING_KINDS[code].title.split()) in " ".join(text.split())
     if FINDING_KINDS[code].severity is not Severity.INFO:
         assert FINDING_KINDS[code].advice.replace("HOST", "host1") in " ".join(text.split())

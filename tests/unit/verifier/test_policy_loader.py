@@ -34,7 +34,7 @@ boot = "uefi-grub"
 [pcrs.sha384]
 shared = [7, 4, 0]
 per_host = [9, 8, 1]
-extended = [0, 4]
+extended = [0, 4, 8, 9]
 [pcrs.sha256]
 shared = [0, 17, 18]
 [dynamic_launch]
@@ -91,7 +91,7 @@ def test_everything_can_be_said():
     policy = load_policy(FULL)
     assert (policy.name, policy.title, policy.boot) == ("full", "Everything said", BootPath.UEFI_GRUB)
     assert policy.banks == (
-        BankRules("sha384", (0, 4, 7), (1, 8, 9), (0, 4)),
+        BankRules("sha384", (0, 4, 7), (1, 8, 9), (0, 4, 8, 9)),
         BankRules("sha256", (0, 17, 18), (), (0, 17, 18)),
     )
     assert (policy.dynamic_launch, policy.replay, policy.event_log_pcrs) == (True, Replay.REQUIRED, (0, 4))
@@ -116,6 +116,11 @@ def test_an_empty_policy_is_none():
     ]
 
 
+GRUB = SMALL.replace("firmware", "uefi-grub").replace("[0]", "[0, 4, 8, 9]") + "extended = {}\n"
+SMALL_TXT = SMALL.replace("firmware", "txt").replace("[0]", "[17, 18, 19]") + "extended = [17]\n"
+SMALL_TXT += "[dynamic_launch]\nrequired = true\n"
+REQUIRED = SMALL + '[event_log]\nreplay = "required"\n[asset_tag]\nrule = "required"\n[findings]\n'
+REQUIRED = REQUIRED.replace("{", "{{").replace("}", "}}") + '# {}\n{} = "info"\n'
 BAD = [
     ("boot", SMALL.replace('"firmware"', '"bios"'), "boot: 'bios' is not known, expected one of: "),
     ("version", SMALL.replace("= 1", "= 2"), "version: 2 is out of range"),
@@ -136,8 +141,22 @@ BAD = [
     ("overlap", SMALL + "per_host = [0]\n", "pcrs.sha256.per_host: PCR 0 is in shared, too"),
     ("serials", SMALL.replace("[0]", "[0, 1]"), "pcrs.sha256.shared: PCR 1 holds serial numbers"),
     ("debug", SMALL.replace("[0]", "[0, 16]"), "pcrs.sha256: PCR 16 can be reset by software"),
-    ("application", SMALL + "extended = [23]\n", "pcrs.sha256: PCR 23 can be reset by software"),
+    ("application", SMALL + "extended = [0, 23]\n", "pcrs.sha256: PCR 23 can be reset by software"),
     ("blank bank", SMALL + "extended = []\n", "pcrs.sha256.extended: it is empty"),
+    ("blank chain", GRUB.format("[0]"), 'pcrs.sha256.extended: PCR 4, 8, 9 is not in it, which boot = "uefi'),
+    ("blank launch", SMALL_TXT, 'pcrs.sha256.extended: PCR 18, 19 is not in it, which boot = "txt"'),
+    (
+        "no log required",
+        REQUIRED.format("event_log", "EVENT_LOG_MISSING"),
+        "findings.EVENT_LOG_MISSING: it is",
+    ),
+    ("any log", REQUIRED.format("event_log", "EVENT_LOG_MISMATCH"), "findings.EVENT_LOG_MISMATCH: it is"),
+    (
+        "no tag required",
+        REQUIRED.format("asset_tag", "ASSET_TAG_MISSING"),
+        "findings.ASSET_TAG_MISSING: it is",
+    ),
+    ("any tag", REQUIRED.format("asset_tag", "ASSET_TAG_WRONG"), "findings.ASSET_TAG_WRONG: it is"),
     ("no chain", SMALL.replace("firmware", "uefi-grub"), 'pcrs: boot = "uefi-grub" needs PCR 4, 8, 9'),
     ("no launch", SMALL.replace("firmware", "txt"), 'pcrs: boot = "txt" needs PCR 17, 18, 19 compared'),
     ("no PCR 0", SMALL.replace("[0]", "[2]"), 'pcrs: boot = "firmware" needs PCR 0 compared'),
@@ -169,7 +188,7 @@ def test_a_bad_policy_is_refused(text, mistake):
 @pytest.mark.parametrize("code", [code for code, kind in FINDING_KINDS.items() if not kind.adjustable])
 def test_what_holds_the_proof_together_cannot_be_weakened(code):
     assert mistakes(with_line(f'{code} = "info"', "findings")) == [
-        f"findings.{code}: it always counts as failed"
+        f"findings.{code}: it always counts as {FINDING_KINDS[code].severity.value}"
     ]
 
 

@@ -13,14 +13,15 @@ from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.verifier import ledger_bodies as bodies
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange
-from xentpm_lib.verifier.ledger_readers import KINDS
+from xentpm_lib.verifier.ledger_readers import KINDS, check_item
 from xentpm_lib.verifier.policy.loader import shipped_text
-from xentpm_lib.verifier.records import PoolRecord, TlsTrust
+from xentpm_lib.verifier.records import EkTrust, PoolRecord, TlsTrust, UnenrolledHost
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State
 
 POOL = PoolRecord("p-1", "pool", ("https://a", "https://b"), TlsTrust("PEM", ("ab" * 32,)))
 NOW = 1_800_000_000.5
+STRANGER = UnenrolledHost("7d1f7c0e-3f2b-4a3e-8f0f-3a2a6a1d4a22", POOL.pool_id, "host-3", NOW)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class History:
 
     def add(self, *items):
         for item in items:
-            bodies.check_item(item)
+            check_item(item)
             body = json.loads(json.dumps(item.body))
             self.entries.append(Entry(len(self.entries) + 1, item.kind, item.subject, body))
         return Registry.from_entries(self.entries)
@@ -115,6 +116,46 @@ def test_a_host_changes_by_entries(history, host):
     assert history.add(bodies.asset_tag_expected(host.host_id, None)).hosts()[0].asset_tag is None
 
 
+def test_an_enrolment_that_is_updated_goes_on(history, host):
+    """Another pool, another name, another reason to believe its EK: the same host since the same time."""
+    history.add(bodies.host_enrolled(host), bodies.host_group(host.host_id, "lab"))
+    moved = replace(host, pool_id="p-2", name="host-9", ek_trust=EkTrust.PINNED, ek_certificate=None)
+    (found,) = history.add(bodies.host_updated(moved)).hosts()
+    assert found == replace(moved, group="lab", serial=1)
+
+
+def test_hosts_that_are_not_enrolled_are_known_as_such(history, host):
+    registry = history.add(bodies.pool_added(POOL), bodies.host_seen(STRANGER))
+    assert registry.unenrolled() == (STRANGER,)
+    assert registry.find_unenrolled(STRANGER.name) == registry.find_unenrolled("7d1f7c0e") == STRANGER
+    assert registry.find_unenrolled("x") is None
+    with pytest.raises(UsageError, match="is not enrolled") as caught:
+        registry.host(STRANGER.name)
+    assert "enroll" in caught.value.hint
+    registry = history.add(bodies.host_gone(STRANGER.host_id))
+    assert (registry.unenrolled(), registry.is_known(STRANGER.host_id)) == ((), False)
+
+
+def test_an_enrolled_host_is_no_stranger(history, host):
+    same = replace(STRANGER, host_id=host.host_id)
+    registry = history.add(bodies.host_seen(same), bodies.host_enrolled(host), bodies.host_seen(same))
+    assert (registry.unenrolled(), registry.is_known(host.host_id)) == ((), True)
+
+
+def test_a_host_that_nobody_wants_to_see_stays_unseen_until_it_is_enrolled(history, host):
+    same = replace(STRANGER, host_id=host.host_id)
+    history.add(bodies.host_seen(same), bodies.host_removed(host.host_id), bodies.host_seen(same))
+    assert history.add().unenrolled() == ()
+    assert history.add().is_known(host.host_id)
+    registry = history.add(bodies.host_enrolled(host))
+    assert registry.hosts()[0].host_id == host.host_id
+
+
+def test_a_pool_that_is_forgotten_takes_its_strangers_along(history):
+    history.add(bodies.pool_added(POOL), bodies.host_seen(STRANGER))
+    assert history.add(bodies.pool_removed(POOL.pool_id)).unenrolled() == ()
+
+
 def test_a_forgotten_host_takes_its_trust_along(history, host):
     """Whatever is enrolled under its UUID later starts with nothing."""
     one = reference(host)
@@ -172,7 +213,7 @@ def history_body(name):
 
 def test_a_bad_policy_is_not_assigned():
     with pytest.raises(PolicyError):
-        bodies.check_item(bodies.policy_assigned("g", "version = 1\nunknown = 2\n"))
+        check_item(bodies.policy_assigned("g", "version = 1\nunknown = 2\n"))
 
 
 def test_hosts_are_found_by_what_people_write(history, host):
@@ -222,7 +263,10 @@ def samples(host):
         bodies.pool_changed(POOL),
         bodies.pool_removed("p-1"),
         bodies.host_enrolled(host),
+        bodies.host_updated(host),
         bodies.host_removed(host.host_id),
+        bodies.host_seen(STRANGER),
+        bodies.host_gone(STRANGER.host_id),
         bodies.host_group(host.host_id, "g"),
         bodies.policy_assigned("g", shipped_text("txt")),
         bodies.reference_added(one),
@@ -249,7 +293,7 @@ def test_what_cannot_be_read_is_an_error_never_skipped(host, kind):
     for body in broken:
         registry = Registry()
         try:
-            bodies.check_item(LedgerItem(kind, item.subject, body))
+            check_item(LedgerItem(kind, item.subject, body))
         except (StoreError, PolicyError):
             pass  # not written in the first place
         else:
@@ -268,15 +312,15 @@ def test_unknown_kinds_are_an_error():
 @pytest.mark.parametrize("subject", ["", "a\nb", "\x1b[0m", "x" * 256])
 def test_subjects_are_names(subject):
     with pytest.raises(StoreError):
-        bodies.check_item(bodies.note(subject, "text"))
+        check_item(bodies.note(subject, "text"))
 
 
 @pytest.mark.parametrize("tag", [b"", bytes(19), bytes(21), bytes(64)])
 def test_asset_tags_have_three_sizes(tag):
     with pytest.raises(StoreError):
-        bodies.check_item(bodies.asset_tag_expected("h", tag))
+        check_item(bodies.asset_tag_expected("h", tag))
 
 
 def test_a_pool_without_trust_is_not_written():
     with pytest.raises(StoreError, match="no certificate and no pin"):
-        bodies.check_item(bodies.pool_added(replace(POOL, tls=TlsTrust())))
+        check_item(bodies.pool_added(replace(POOL, tls=TlsTrust())))

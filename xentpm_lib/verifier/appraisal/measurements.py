@@ -13,7 +13,7 @@ __all__ = ["is_extended", "measurement_findings"]
 
 _FIRMWARE_PCRS = range(8)
 _DYNAMIC_PCRS = range(17, 23)
-_LAUNCH_PCR = 17  # extended by the launch itself
+_LAUNCH_PCRS = (17, 18)  # extended by the launch itself, and by what was launched
 _LOCALITIES = (0, 3, 4)  # that the TPM may be started from, which register 0 starts with
 
 
@@ -64,7 +64,7 @@ def _launch_missing(values: dict[int, bytes], bank: str) -> Iterator[Finding]:
     """One finding for the first register that shows that there was no launch."""
     for pcr in _DYNAMIC_PCRS:
         value = values[pcr]
-        if value == b"\xff" * len(value) or (pcr == _LAUNCH_PCR and not any(value)):
+        if value == b"\xff" * len(value) or (pcr in _LAUNCH_PCRS and not any(value)):
             where = f"{bank}:{pcr}"
             yield finding(
                 "DYNAMIC_LAUNCH_MISSING", where=where, component="dynamic launch", actual=value.hex()

@@ -121,10 +121,10 @@ def _approve(arguments: argparse.Namespace, out: Output) -> int:
         except XenTpmError as error:
             error.hint = advice_for(error.hint or advice(error), station.registry.word_for(host.host_id))
             raise
-        if not out.as_json:
+        if proposal.counts:
+            return _nothing_to_approve(out, proposal)
+        if not (out.as_json and arguments.yes):
             _tell_proposal(out, proposal)
-        if proposal.nearest is not None and not proposal.differences:
-            return _nothing_to_approve(out)
         if not arguments.yes:
             prompts.confirm(
                 f"Is this what {host.name} should boot from now on?",
@@ -147,19 +147,25 @@ def _approve(arguments: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _nothing_to_approve(out: Output) -> int:
+def _nothing_to_approve(out: Output, proposal: approving.Proposal) -> int:
     if out.as_json:
         out.document({"baseline": None, "differences": []})
+    elif proposal.nearest is not None:
+        label = proposal.nearest.label
+        out.text(f"{proposal.host.name} shows what {label} says: there is nothing to approve.")
     return 0
 
 
 def _tell_proposal(out: Output, proposal: approving.Proposal) -> None:
+    """What an approval would change; beside the result where that is JSON, for nobody approves unseen."""
+    tell = out.note if out.as_json else out.text
     if proposal.nearest is None:
-        out.text(f"{proposal.host.name} has no baseline yet; this is its first.")
+        tell(f"{proposal.host.name} has no baseline yet; this is its first.")
     elif proposal.differences:
-        out.text(f"{proposal.host.name} differs from {proposal.nearest.label}:")
-        tell_differences(out, proposal.differences)
+        tell(f"{proposal.host.name} differs from {proposal.nearest.label}:")
+        tell_differences(tell, proposal.differences)
     else:
-        out.text(
-            f"{proposal.host.name} shows what {proposal.nearest.label} says: there is nothing to approve."
+        tell(
+            f"{proposal.host.name} shows what {proposal.nearest.label} says, which does not count for it by"
+            " itself; this is its own."
         )

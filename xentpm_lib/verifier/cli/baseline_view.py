@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from xentpm_lib.verifier.cli.grammar import Commands, add_command
@@ -80,13 +81,13 @@ def reference_json(reference: ReferenceValues) -> dict[str, Any]:
     }
 
 
-def tell_differences(out: Output, found: tuple[Difference, ...]) -> None:
+def tell_differences(tell: Callable[[str], None], found: tuple[Difference, ...]) -> None:
     """Lines for people: each register, and the events that differ where the logs of both tell."""
     for one in found:
-        out.text(f"PCR {one.pcr} ({one.bank}): {one.what}")
-        out.text(f"    was  {_value(one.a)}\n    is   {_value(one.b)}")
+        tell(f"PCR {one.pcr} ({one.bank}): {one.what}")
+        tell(f"    was  {_value(one.a)}\n    is   {_value(one.b)}")
         for line in change_lines(one.events or ()):
-            out.text(f"    {line}")
+            tell(f"    {line}")
 
 
 def differences_json(found: tuple[Difference, ...]) -> list[dict[str, Any]]:
@@ -168,7 +169,7 @@ def _diff(arguments: argparse.Namespace, out: Output) -> int:
     if out.as_json:
         out.document(differences_json(found))
     elif found:
-        tell_differences(out, found)
+        tell_differences(out.text, found)
     else:
         out.text("They do not differ.")
     return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.appraisal.references import compare_references
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.attestation import Attempted
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
@@ -41,7 +42,8 @@ class Proposal:
     """What approving a host would mean.
 
     reference: the new baseline, not stored yet. nearest: the one of now that it differs from least; None when
-    there is none. differences: in what is compared. basis: what it was looked at with.
+    there is none. differences: in what is compared. counts: whether the host shows what counts for it already:
+    there is nothing to approve. basis: what it was looked at with.
     """
 
     host: HostRecord
@@ -49,6 +51,7 @@ class Proposal:
     event_log: bytes | None
     nearest: ReferenceValues | None
     differences: tuple[Difference, ...]
+    counts: bool
     basis: object
 
 
@@ -96,7 +99,8 @@ def propose(station: Station, host: HostRecord) -> Proposal:
         host.name, reference.pcrs, policy.boot, measurements(reference.pcrs, log, reference.boot_log)
     )
     nearest, found = _nearest(station, host, shown, policy)
-    return Proposal(host, reference, log, nearest, found, _basis(station, host))
+    compared = compare_references(reference.pcrs, host, station.registry.references_for(host), policy)
+    return Proposal(host, reference, log, nearest, found, not compared.findings, _basis(station, host))
 
 
 def approve(

@@ -5,7 +5,8 @@ Each rule is here because a policy that breaks it looks stricter than it is.
 
 from __future__ import annotations
 
-from xentpm_lib.verifier.policy.model import BankRules, BootPath, Policy, Replay
+from xentpm_lib.verifier.findings import Severity
+from xentpm_lib.verifier.policy.model import BankRules, BootPath, Policy, Replay, TagRule
 from xentpm_lib.verifier.toml_reader import Table
 from xentpm_lib.verifier.toml_values import duration_text
 
@@ -17,6 +18,10 @@ _CHAIN = {  # without these compared, the others prove nothing of what the boot 
     BootPath.FIRMWARE: (0,),
 }
 _LAUNCH_PCRS = (17, 18)
+_REQUIRED_BY = {  # what a rule requires is no requirement when these do not fail
+    "event_log": ("EVENT_LOG_MISSING", "EVENT_LOG_MALFORMED", "EVENT_LOG_MISMATCH"),
+    "asset_tag": ("ASSET_TAG_MISSING", "ASSET_TAG_WRONG"),
+}
 _RESETTABLE = (16, 23)  # software in dom0 can reset and extend these at will
 _SERIAL_NUMBERS = 1
 
@@ -27,10 +32,13 @@ def check_rules(policy: Policy, root: Table) -> None:
     for rules in policy.banks:
         if pcrs.right(rules.bank):
             _check_bank(rules, pcrs.table(rules.bank))
+            if root.right("boot"):
+                _check_extended(rules, policy.boot, pcrs.table(rules.bank))
     if policy.banks and pcrs.right(""):
         _check_chain(policy, root)
         _check_launch(policy, root)
         _check_event_log(policy, root.table("event_log"))
+    _check_findings(policy, root.table("findings"))
     _check_timing(policy, root.table("timing"))
 
 
@@ -48,6 +56,18 @@ def _check_bank(rules: BankRules, table: Table) -> None:
             "extended",
             "it is empty: a bank that firmware leaves alone would pass",
             "Take the line out; then all compared PCRs have to be extended.",
+        )
+
+
+def _check_extended(rules: BankRules, boot: BootPath, table: Table) -> None:
+    """A register that a boot path is named after may not be blank where it is compared: a host that measures
+    nothing would match the reference values that it gave."""
+    blank = sorted(set(_CHAIN[boot]) & set(rules.compared) - set(rules.extended))
+    if blank and rules.extended:
+        table.wrong(
+            "extended",
+            f'PCR {_numbers(blank)} is not in it, which boot = "{boot.value}" says that the host measures',
+            "Add it, or take the line out; then all compared PCRs have to be extended.",
         )
 
 
@@ -79,6 +99,19 @@ def _check_event_log(policy: Policy, table: Table) -> None:
     if table.right("") and policy.replay is not Replay.IGNORED and not policy.event_log_pcrs:
         message = "no PCR has to be what the log leads to"
         table.wrong("pcrs", message, 'List some of 0 to 15, or write replay = "ignored".')
+
+
+def _check_findings(policy: Policy, table: Table) -> None:
+    required = {
+        "event_log": policy.replay is Replay.REQUIRED,
+        "asset_tag": policy.asset_tag is TagRule.REQUIRED,
+    }
+    for rule, codes in _REQUIRED_BY.items():
+        for code in codes:
+            weight = policy.severities.get(code, Severity.FAILED)
+            if required[rule] and weight is not Severity.FAILED:
+                hint = f"Take the line out, or require no {rule.replace('_', ' ')}."
+                table.wrong(code, f'it is "{weight.value}", and {rule} is required', hint)
 
 
 def _check_timing(policy: Policy, table: Table) -> None:

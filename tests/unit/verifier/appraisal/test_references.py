@@ -98,6 +98,43 @@ def test_registers_of_two_references_are_never_mixed(desk):
     assert codes == ["PCR_CHANGED"]
 
 
+def test_two_states_of_the_host_itself_are_never_mixed(desk):
+    """What is shared is of one of its boots, what is per host of another: nobody has approved that."""
+    january, june = _changed(desk, 1, label="January"), _changed(desk, 4, label="June", created_at=2.0)
+    january.pcrs["sha256"][8] = june.pcrs["sha256"][0] = bytes(31) + b"\1"
+    desk.policy = make_policy(banks=(replace(sole_bank_rules(), shared=(0, 4), per_host=(1, 8)),))
+    desk.references = [january, june]
+    result = desk.ask().result
+    assert [(one.code, one.where) for one in result.findings] == [
+        ("PCR_CHANGED", "sha256:0"),
+        ("PCR_CHANGED", "sha256:4"),
+    ]
+    assert "not mixed" in result.findings[0].detail
+    assert not any(used.matched for used in result.references)
+
+
+def test_values_of_another_host_serve_with_the_hosts_own(desk, attesters):
+    """They were assigned to the host itself, not to its group: it has not shown them."""
+    twin = attesters("ecc")
+    others = twin.reference(hosts=frozenset({twin.host_id, desk.attester.host_id}))
+    desk.references = [others, _changed(desk, 9)]
+    assert desk.ask().result.verdict is Verdict.TRUSTED
+
+
+def test_of_several_that_fit_a_whole_one_counts(desk):
+    """A newer one that fits what is shared does not hide that an older one fits all."""
+    newer = _changed(desk, 1, label="newer", created_at=2e9)
+    desk.references = [desk.attester.reference(label="whole"), newer]
+    result = desk.ask().result
+    assert [(one.label, one.matched) for one in result.references] == [("newer", False), ("whole", True)]
+
+
+def test_each_reference_that_fits_is_told_as_such(desk):
+    """Two captures of one state: neither differs."""
+    desk.references = [desk.attester.reference(label="first"), desk.attester.reference(label="second")]
+    assert [one.matched for one in desk.ask().result.references] == [True, True]
+
+
 def test_one_alternative_that_fits_is_enough(desk):
     good = desk.attester.reference(label="before the update", created_at=1.0)
     of_group = {"hosts": frozenset(), "groups": frozenset({"default"})}
