@@ -11,7 +11,8 @@ from xentpm_lib.verifier.result import State
 
 __all__ = ["TEXT_WIDTH", "Explanation", "Paragraph"]
 
-TEXT_WIDTH = 100  # characters of a line; digests are never broken
+TEXT_WIDTH = 100  # characters of a line unless another width is given; digests are never broken
+_MIN_WIDTH = 40
 
 _INDENT = "   "
 _KEY_WIDTH = 15  # characters: the longest word in front of a value, and two spaces
@@ -58,17 +59,18 @@ class Explanation:
     paragraphs: tuple[Paragraph, ...] = ()
     advice: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """For people: lines, without a newline at the end."""
-        lines = [*_wrapped(self.headline, "")]
+    def text(self, width: int = TEXT_WIDTH) -> str:
+        """For people: lines of at most ``width`` characters, without a newline at the end."""
+        columns = max(width, _MIN_WIDTH)
+        lines = [*_wrapped(self.headline, columns, "")]
         if self.facts:
-            lines += ["", *_facts(self.facts, "  ")]
+            lines += ["", *_facts(self.facts, columns, "  ")]
         for number, paragraph in enumerate(self.paragraphs, 1):
-            lines += ["", *_paragraph(number, paragraph)]
+            lines += ["", *_paragraph(number, columns, paragraph)]
         if self.advice:
             lines += ["", "What to do:"]
             for sentence in self.advice:
-                lines += _wrapped(sentence, "  - ", "    ")
+                lines += _wrapped(sentence, columns, "  - ", "    ")
         return "\n".join(lines)
 
     def to_object(self) -> dict[str, Any]:
@@ -84,28 +86,32 @@ class Explanation:
         }
 
 
-def _paragraph(number: int, paragraph: Paragraph) -> list[str]:
+def _paragraph(number: int, columns: int, paragraph: Paragraph) -> list[str]:
     head = f"{number}. "
     kind = "" if paragraph.severity is Severity.FAILED else f"{paragraph.severity.value}: "
-    lines = _wrapped(kind + paragraph.title, head, " " * len(head))
-    lines += _facts(paragraph.facts, _INDENT)
+    lines = _wrapped(kind + paragraph.title, columns, head, " " * len(head))
+    lines += _facts(paragraph.facts, columns, _INDENT)
     for note in paragraph.notes:
-        lines += _wrapped(note, _INDENT, _INDENT + "  ")
+        lines += _wrapped(note, columns, _INDENT, _INDENT + "  ")
     return lines
 
 
-def _facts(facts: tuple[tuple[str, str], ...], indent: str) -> list[str]:
+def _facts(facts: tuple[tuple[str, str], ...], columns: int, indent: str) -> list[str]:
+    """Each with its word in front; a digest that does not fit behind it has a line of its own."""
     lines: list[str] = []
     for name, value in facts:
         head = f"{indent}{name:<{_KEY_WIDTH}}"
-        lines += _wrapped(value, head, " " * len(head))
+        if " " not in value and len(head) + len(value) > columns:
+            lines += [head.rstrip(), f"{indent}  {value}"]
+        else:
+            lines += _wrapped(value, columns, head, " " * len(head))
     return lines
 
 
-def _wrapped(text: str, first: str, other: str = "") -> list[str]:
+def _wrapped(text: str, columns: int, first: str, other: str = "") -> list[str]:
     return textwrap.wrap(
         text,
-        TEXT_WIDTH,
+        columns,
         initial_indent=first,
         subsequent_indent=other,
         break_long_words=False,

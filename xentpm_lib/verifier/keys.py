@@ -211,5 +211,6 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _unusable(directory: str, error: OSError) -> StoreError:
-    message = "the station's keys in {} cannot be used: {}".format(directory, error.strerror or error)
+    path = error.filename if isinstance(error.filename, str) else directory
+    message = "the station's keys cannot be used: {}: {}".format(path, error.strerror or error)
     return StoreError(message, RESTORE_KEYS if isinstance(error, FileNotFoundError) else "", _CODE)

@@ -123,6 +123,11 @@ class Table:
         """The keys of a table whose keys are free. Each still has to be asked for."""
         return tuple(self.values)
 
+    def offer(self, *keys: str) -> None:
+        """Have keys that may be given count as known, though nothing asks for them now."""
+        for key in keys:
+            self._asked.setdefault(key, [])
+
     def table(self, key: str, required: bool = False) -> Table:
         """A table within this one; an empty one where there is none."""
         if key not in self._asked:

@@ -359,3 +359,13 @@ def test_stored_evidence_is_read_as_it_was_sent():
     shown = Known(stored_evidence(QuoteEvidence.from_json(text))).shown
     assert (shown.pcrs, shown.event_log, shown.boot_log) == (host.pcrs, host.event_log(), None)
     assert Known(stored_evidence(None)).shown is None
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_breaks_no_digest(width):
+    """A line that is too long is a digest, and it stands by itself."""
+    story = Story()
+    lines = story.explained().text(width).splitlines()
+    long = [line.split() for line in lines if len(line) > width]
+    assert all(len(words) == 1 for words in long), long
+    assert story.good.pcrs["sha256"][9].hex() in " ".join(lines).split()

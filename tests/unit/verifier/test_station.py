@@ -125,6 +125,14 @@ class TestConfig:
         assert config.channels[2].secret == SecretRef(file="/etc/xentpm-attest/tickets.secret")
         assert State.UNREACHABLE not in config.channels[3].states
 
+    def test_a_key_that_is_nearly_right_is_told_with_the_right_one(self):
+        _, mistakes = parse_config(HOOK.replace("secret_file", "secretfile"))
+        assert "Did you mean secret_file?" in {one.hint for one in mistakes}
+
+    def test_of_a_channel_of_an_unknown_type_nothing_else_is_judged(self):
+        _, mistakes = parse_config("version = 1\n" + HOOK.replace("webhook", "webhok"))
+        assert [one.path for one in mistakes] == ["notify[0].type"]
+
     @pytest.mark.parametrize(
         ("text", "path"),
         [

@@ -50,7 +50,11 @@ def add(commands: Commands) -> None:
 def _retire(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         reference = baselines.retire(station, arguments.baseline)
-        return baseline_view.tell(out, station, reference)
+        bare = baselines.bare_hosts(station, reference)
+        status = baseline_view.tell(out, station, reference)
+    if bare:
+        out.note(f"No baseline counts any more for {', '.join(bare)}: not trusted until there is one.")
+    return status
 
 
 def _assign(arguments: argparse.Namespace, out: Output) -> int:

@@ -9,6 +9,7 @@ from xentpm_lib.verifier.cli.grammar import Commands, add_command
 from xentpm_lib.verifier.cli.output import Output
 from xentpm_lib.verifier.cli.states_text import exit_status
 from xentpm_lib.verifier.cli.stations import open_station
+from xentpm_lib.verifier.explanation import TEXT_WIDTH
 from xentpm_lib.verifier.operations import explaining, history
 
 __all__ = ["add"]
@@ -53,7 +54,7 @@ def _explain(arguments: argparse.Namespace, out: Output) -> int:
     if out.as_json:
         out.document(told.to_object())
     else:
-        out.text(told.text())
+        out.text(told.text(out.columns(TEXT_WIDTH)))
     return exit_status([told.state])
 
 

@@ -18,11 +18,12 @@ from xentpm_lib.verifier.cli.states_text import (
 from xentpm_lib.verifier.cli.stations import open_station
 from xentpm_lib.verifier.cli.words import ago, clock_time, span
 from xentpm_lib.verifier.explain import explain_unenrolled
+from xentpm_lib.verifier.explanation import TEXT_WIDTH
 from xentpm_lib.verifier.operations import choice, hosts
 from xentpm_lib.verifier.operations.hosts import HostView
 from xentpm_lib.verifier.records import EkTrust, PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import State
-from xentpm_lib.verifier.result_text import result_to_text
+from xentpm_lib.verifier.result_text import DEFAULT_WIDTH, result_to_text
 
 __all__ = ["add"]
 
@@ -118,7 +119,7 @@ def _show_unenrolled(host: UnenrolledHost, pool: PoolRecord, out: Output) -> int
     if out.as_json:
         out.document(unenrolled_json(host, pool))
     else:
-        out.text(explain_unenrolled(host, pool).text())
+        out.text(explain_unenrolled(host, pool).text(out.columns(TEXT_WIDTH)))
     return exit_status([State.NOT_ENROLLED])
 
 
@@ -143,10 +144,10 @@ def _show(arguments: argparse.Namespace, out: Output) -> int:
         out.document({**view_json(view), **more, "baselines": baselines})
     else:
         out.text(
-            "\n".join(f"{name:<16}{clean(value)}" for name, value in _fields(view, baselines, time.time()))
+            "\n".join(f"{name:<18}{clean(value)}" for name, value in _fields(view, baselines, time.time()))
         )
         if view.result is not None:
-            out.text("\n" + result_to_text(view.result, state=view.state, host=view.word))
+            out.text("\n" + result_to_text(view.result, out.columns(DEFAULT_WIDTH), view.state, view.word))
         else:
             out.note(f"Next: xentpm-attest attest {view.word}")
     return exit_status([view.state])
@@ -168,7 +169,7 @@ def _fields(view: HostView, baselines: list[str], now: float) -> list[tuple[str,
         ("Baselines", ", ".join(baselines) or "none: xentpm-attest baseline capture"),
     ]
     if result is not None and result.expires_at > now:
-        fields.append(("Holds for", span(result.expires_at - now)))
+        fields.append(("Result holds for", span(result.expires_at - now)))
     return fields
 
 

@@ -87,6 +87,10 @@ class Output:
         """One JSON line of a result that has many. Raises: as ``text``."""
         self._write(json.dumps(value, allow_nan=False) + "\n")
 
+    def columns(self, at_most: int) -> int:
+        """How wide text for people is to be: ``at_most``, or what the terminal has if that is less."""
+        return min(at_most, _terminal_columns()) if _is_terminal(sys.stdout) else at_most
+
     def note(self, text: str) -> None:
         """What is not the result: to stderr."""
         tell(text)
@@ -191,17 +195,24 @@ def _console(stream: TextIO | None, into: TextIO | None = None) -> Console:
     """What renders for ``stream``; it writes to ``into`` where that is given."""
     from rich.console import Console
 
-    terminal = stream is not None and stream.isatty()
-    # A serial console does not know its width, which Python 3.10 passes on as 0.
-    width = (shutil.get_terminal_size().columns or _TERMINAL_COLUMNS) if terminal else _PIPE_COLUMNS
+    terminal = _is_terminal(stream)
     return Console(
         file=into or stream,
-        width=width,
+        width=_terminal_columns() if terminal else _PIPE_COLUMNS,
         force_terminal=terminal,
         markup=False,
         highlight=False,
         emoji=False,
     )
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _terminal_columns() -> int:
+    """A serial console does not know its width, which Python 3.10 passes on as 0."""
+    return shutil.get_terminal_size().columns or _TERMINAL_COLUMNS
 
 
 def discard_stdout() -> None:

@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
         "policy",
         "what a host has to show to be trusted",
         "xentpm-attest policy list\nxentpm-attest policy show uefi-grub > rack7.toml\n"
+        "sed -i 's/^name = .*/name = \"rack7\"/' rack7.toml\n"
         "xentpm-attest policy check rack7.toml\nxentpm-attest policy assign rack7.toml --group rack7",
     )
     check = add_command(
@@ -71,6 +72,10 @@ def _check(arguments: argparse.Namespace, out: Output) -> int:
     elif checked.policy is not None:
         policy = checked.policy
         out.text(f"{arguments.file}: good. Policy {policy.name}: {policy.title}")
+        if policies.is_misnamed(policy):
+            out.note(
+                f"A ready policy that says something else is called {policy.name}, too: change the name."
+            )
         out.note(f"Next: xentpm-attest policy assign {arguments.file} --group GROUP")
     else:
         for mistake in checked.mistakes:

@@ -33,6 +33,9 @@ def password(who: str, file: str | None) -> str:
         given = getpass.getpass(f"Password of {who}: ", stream=sys.stderr)
     except EOFError:
         given = ""
+    except KeyboardInterrupt:
+        tell("")  # what is said next has a line of its own
+        raise
     if not given:
         raise UsageError("no password was given", "Type it, or use --password-file FILE.")
     return given

@@ -95,6 +95,9 @@ def read_channels(root: Table) -> tuple[ChannelConfig, ...]:
 def _read_channel(table: Table) -> ChannelConfig:
     name = table.text("name", pattern=_NAME, hint="Lower-case letters, digits, - and _.")
     kind = table.choice("type", _CONFIGURABLE)
+    if not table.right("type"):
+        table.offer(*table.keys())  # which keys there are depends on it
+        return ChannelConfig(name, kind)
     channel = ChannelConfig(
         name,
         kind,
@@ -105,6 +108,7 @@ def _read_channel(table: Table) -> ChannelConfig:
         return channel
     channel = replace(channel, states=table.choices("states", _STATES, frozenset(State)))
     if kind is ChannelKind.WEBHOOK:
+        table.offer("ca_file", "proxy")
         return replace(
             channel,
             url=_web_address(table, "url", https=True),
@@ -120,6 +124,7 @@ def _read_channel(table: Table) -> ChannelConfig:
 def read_secret_ref(table: Table, what: str, required: bool = True) -> SecretRef | None:
     """Where a secret is: ``<what>_file`` or ``<what>_env``, one of them. The mistake is noted."""
     file_key, env_key = f"{what}_file", f"{what}_env"
+    table.offer(file_key, env_key)
     file = _absolute(table, file_key)
     env = table.text(env_key, "", pattern=_ENV_NAME, empty=True) if table.has(env_key) else ""
     if table.has(what):

@@ -42,8 +42,8 @@ class Proposal:
     """What approving a host would mean.
 
     reference: the new baseline, not stored yet. nearest: the one of now that it differs from least; None when
-    there is none. differences: in what is compared. counts: whether the host shows what counts for it already:
-    there is nothing to approve. basis: what it was looked at with.
+    there is none. differences: in what is compared. counts: whether what the host shows counts already.
+    basis: what it was looked at with.
     """
 
     host: HostRecord

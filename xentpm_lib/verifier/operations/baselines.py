@@ -20,6 +20,7 @@ from xentpm_lib.verifier.station import Station
 
 __all__ = [
     "assign",
+    "bare_hosts",
     "compare",
     "described",
     "export",
@@ -51,9 +52,9 @@ def find(station: Station, word: str) -> ReferenceValues:
     host = station.registry.host(name)
     found = [one for one in station.registry.references() if one.label == label and host.host_id in one.hosts]
     active = [one for one in found if one.retired_at is None]
-    if len(active) == 1 or len(found) == 1:
-        return (active or found)[0]
-    identifiers = ", ".join(one.reference_id for one in found[:_SHOWN])
+    if len(active) == 1 or (found and not active):
+        return (active or found)[-1]
+    identifiers = ", ".join(one.reference_id[:8] for one in found[:_SHOWN])
     hint = f"Give one of these: {identifiers}." if found else "See xentpm-attest baseline list."
     raise UsageError(f"{len(found)} baselines of {host.name} are labelled {label!a}", hint)
 
@@ -64,7 +65,7 @@ def _names(station: Station, references: Sequence[ReferenceValues]) -> str:
     labels = [name for names in own for name in names]
     found = []
     for one, names in zip(references, own, strict=True):
-        name = next((name for name in names if labels.count(name) == 1), one.reference_id)
+        name = next((name for name in names if labels.count(name) == 1), one.reference_id[:8])
         found.append(name if one.retired_at is None else f"{name} (retired)")
     more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return ", ".join(sorted(found)[:_SHOWN]) + more
@@ -102,6 +103,15 @@ def retire(station: Station, word: str) -> ReferenceValues:
     """Let a baseline count for nobody any more. Raises: UsageError, StoreError."""
     reference = _active(station, word)
     return _change(station, reference, ledger_bodies.reference_retired(reference.reference_id, time.time()))
+
+
+def bare_hosts(station: Station, reference: ReferenceValues) -> list[str]:
+    """The hosts for which the baseline counted, and now none does, as words for a command."""
+    registry = station.registry
+    concerned = [
+        host for host in registry.hosts() if host.host_id in reference.hosts or host.group in reference.groups
+    ]
+    return [registry.word_for(host.host_id) for host in concerned if not registry.references_for(host)]
 
 
 def assign(station: Station, word: str, hosts: Sequence[str], groups: Sequence[str]) -> ReferenceValues:
@@ -170,9 +180,12 @@ def _values(station: Station, word: str) -> Values:
 
 
 def _active(station: Station, word: str) -> ReferenceValues:
-    reference = find(station, word)
+    """The baseline that is meant; of several with that label the one that is not retired."""
+    same = [one for one in station.registry.references() if one.label == word and one.retired_at is None]
+    reference = same[0] if len(same) == 1 else find(station, word)
     if reference.retired_at is not None:
-        raise UsageError(f"{reference.label!a} is retired", "See xentpm-attest baseline list --retired.")
+        hint = "It cannot come back: capture or approve what the host shows now."
+        raise UsageError(f"{reference.label!a} is retired", hint)
     return reference
 
 

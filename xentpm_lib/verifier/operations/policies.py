@@ -13,7 +13,7 @@ from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.toml_reader import MAX_TOML_LENGTH, Mistake
 
-__all__ = ["Checked", "Listed", "assign", "check", "listing", "load", "ready"]
+__all__ = ["Checked", "Listed", "assign", "check", "is_misnamed", "listing", "load", "ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,15 @@ def ready(name: str) -> Policy:
     if name not in shipped_names():
         known = ", ".join(shipped_names())
         raise PolicyError(
-            f"there is no ready policy {name!a}; there are: {known}", "See xentpm-attest policy list."
+            f"there is no ready policy {name!a}; there are: {known}",
+            "One of your own is shown by a group that has it: xentpm-attest policy show --group GROUP.",
         )
     return shipped(name)
+
+
+def is_misnamed(policy: Policy) -> bool:
+    """Whether it has the name of a ready policy and is another one, so that people take it for that."""
+    return policy.name in shipped_names() and shipped(policy.name).digest != policy.digest
 
 
 def load(word: str) -> Policy:

@@ -6,6 +6,7 @@ TLS that proves the server unless it is on this machine or the URL says otherwis
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import ssl
@@ -147,7 +148,7 @@ def _prepare_file(path: str) -> None:
         status = os.stat(path)
     except OSError as error:
         message = "the store {} cannot be used: {}".format(path, error.strerror or error)
-        raise StoreError(message, "Make a station: xentpm-attest init.") from error
+        raise StoreError(message, _hint_for(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise StoreError("the store {} is no file".format(path))
     if status.st_mode & _OTHERS:
@@ -155,6 +156,15 @@ def _prepare_file(path: str) -> None:
             path, status.st_mode & 0o777
         )
         raise StoreError(message, "chmod 600 {}; and find out who has read it.".format(path))
+
+
+def _hint_for(error: OSError) -> str:
+    """What to do where the file cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return "Make a station: xentpm-attest init."
+    if error.errno == errno.EROFS:
+        return "Mount the station's directory so that it can be written to."
+    return "Run as the user that owns the station; look at the rights and at the disk."
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
