@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,14 +38,18 @@ def _cut(line: str) -> str:
 
 
 class DemoStation:
-    """home: the station's directory. password: of the pool; it goes by the environment."""
+    """home: the station's directory. desk: where its administrator types, with the files that he has.
+
+    password: of the pool; it goes by the environment.
+    """
 
     def __init__(self, home: Path, password: str) -> None:
         self.home = home
+        self.desk = home.with_name(home.name + "-desk")
         self._environment = {**os.environ, "XENTPM_ATTEST_HOME": str(home), "XENTPM_PASSWORD": password}
 
-    def attest(self, *words: str, status: int = 0, shown: str = "") -> Said:
-        """Run ``xentpm-attest``. shown: the command line as it is told.
+    def attest(self, *words: str, status: int = 0) -> Said:
+        """Run ``xentpm-attest`` as it is shown, at the desk.
 
         Raises:
             EvidenceError: it ends with another exit status than ``status``.
@@ -54,11 +60,12 @@ class DemoStation:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=self.desk,
             env=self._environment,
             timeout=_LIMIT_S,
             check=False,
         )
-        command = "xentpm-attest " + (shown or " ".join(words))
+        command = shlex.join(("xentpm-attest", *words))
         if ended.returncode != status:
             said = (ended.stdout + ended.stderr).strip()
             raise EvidenceError(
@@ -66,6 +73,13 @@ class DemoStation:
                 "This is a defect of xentpm: please report it.",
             )
         return Said(command, ended.stdout, ended.returncode)
+
+    def receive(self, pool: Path, makers: tuple[Path, ...]) -> None:
+        """Put the certificates of the pool's servers and of its TPMs' makers onto the desk."""
+        (self.desk / "tpm-makers").mkdir(parents=True)
+        shutil.copy(pool, self.desk / "pool.pem")
+        for path in makers:
+            shutil.copy(path, self.desk / "tpm-makers" / path.name)
 
     def configure(self, webhook: str, secret: str) -> None:
         """Tell of changes by messages and marks on the hosts, and by a webhook."""
