@@ -109,7 +109,13 @@ def hashes_of(data):
     return digest.finalize()
 
 
-def test_an_attestation_key_in_software(dom0):
+@pytest.fixture
+def any_attributes(monkeypatch):
+    """Returns what removes the one defence: that the attributes of an attestation key are looked at."""
+    return lambda: monkeypatch.setattr(Public, "attestation_key_faults", lambda _self: ())
+
+
+def test_an_attestation_key_in_software(dom0, any_attributes):
     """A TPM answers a challenge for a key that was loaded into it from outside, whose owner signs anything.
 
     So the answer alone does not bind a key to the TPM: the attributes in its Name have to say that it never
@@ -125,12 +131,14 @@ def test_an_attestation_key_in_software(dom0):
     with pytest.raises(EnrolmentError, match="fixedTPM is not set") as caught:
         check_ak(public)
     assert caught.value.code == "XENTPM_AK_UNFIT"
+    any_attributes()
+    check_ak(public)  # and the challenge was answered above
 
 
 def test_a_key_in_software_that_claims_to_be_in_the_tpm(dom0):
     """The same key, with a public area as a TPM's own has it: then its Name is one that no TPM holds."""
     identity = identity_of(dom0)
-    _, public, _ = software_key(dom0)
+    _, public, name = software_key(dom0)
     claimed = public._replace(
         attributes=identity.ak.attributes,
         scheme=Scheme("ecdsa", "sha256"),
@@ -144,13 +152,16 @@ def test_a_key_in_software_that_claims_to_be_in_the_tpm(dom0):
         refusal(dom0, functions.answer_challenge, challenge=encode_base64(credential)).code
         == "XENTPM_CHALLENGE"
     )
+    # As if the Name were the one that the host tells, and not computed from what it shows.
+    told = make_credential(identity.ek, name, SECRET)
+    assert activate(dom0, "software.ctx", told) == SECRET
     with pytest.raises(Tpm2Failed):  # nor does a TPM load a key from outside that says so
         write(dom0, "claimed.pub", claimed.to_tpm2b())
         tpm2(dom0, "loadexternal", "-C", "n", "-u", "claimed.pub", "-r", "software.pem", "-c", "claimed.ctx")
     flush(dom0)
 
 
-def test_an_unrestricted_key_of_the_tpm(dom0):
+def test_an_unrestricted_key_of_the_tpm(dom0, any_attributes):
     """A key that really is in the TPM, but signs whatever it is given: a forged quote among it."""
     identity = identity_of(dom0)
     attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
@@ -172,6 +183,8 @@ def test_an_unrestricted_key_of_the_tpm(dom0):
     with pytest.raises(Tpm2Failed):
         tpm2(dom0, "sign", "-c", "0x81010002", "-g", "sha256", "-o", "signature", "forged")
     flush(dom0)
+    any_attributes()
+    check_ak(public)  # whose forged quote verifies, and whose challenge was answered
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +221,8 @@ def test_ak_not_bound_to_ek(dom0, victim, another_tpm):
     for host in (dom0, victim):
         error = refusal(host, functions.answer_challenge, challenge=encode_base64(credential))
         assert error.code == "XENTPM_CHALLENGE"
-    assert answer(victim, make_credential(stolen.ek, stolen.ak.name(), SECRET)) == SECRET
+    # As if the challenge were not for this AK: the victim answers, and the host has its word for it.
+    assert answer(victim, make_credential(claimed.ek, stolen.ak.name(), SECRET)) == SECRET
 
 
 def test_a_certificate_of_another_key(dom0, victim, another_tpm, monkeypatch):
@@ -270,10 +284,12 @@ def test_an_endorsement_key_that_signs_authorities(tmp_path):
     assert check_ek(through, anchors, {EkTrust.CERTIFICATE}, time.time()).trust is EkTrust.CERTIFICATE
 
 
-def test_an_attestation_key_with_the_power_to_decrypt(dom0):
+def test_an_attestation_key_with_the_power_to_decrypt(dom0, any_attributes):
     """A restricted key may sign or decrypt; one that does both is no attestation key of this project."""
     ak = identity_of(dom0).ak
     check_ak(ak)
     for changed in (ak.attributes | bits.DECRYPT, ak.attributes & ~bits.RESTRICTED):
         with pytest.raises(EnrolmentError):
             check_ak(ak._replace(attributes=changed))
+    any_attributes()
+    check_ak(ak._replace(attributes=ak.attributes | bits.DECRYPT))
