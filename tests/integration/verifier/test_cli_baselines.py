@@ -195,3 +195,11 @@ def test_a_label_that_is_given_again_after_retiring(station: AttestCli) -> None:
     assert ended.status == 1 and "'again' is retired" in ended.err
     third = station.json("baseline", "capture", "host1", "--label", "again")[0]["baseline"]["id"]
     assert third[:8] in station.good("baseline", "retire", "again@host1")
+
+
+def test_a_group_that_nobody_knows(station: AttestCli) -> None:
+    baseline = station.json("baseline", "capture", "host1", "--label", "grouped")[0]["baseline"]["id"]
+    ended = station.run("baseline", "assign", baseline, "--group", "rakc7")
+    assert ended.status == 1 and "there is no group 'rakc7'" in ended.err and "default" in ended.err
+    station.good("policy", "assign", "uefi-grub", "--group", "rack7")
+    assert "group rack7" in station.good("baseline", "assign", baseline, "--group", "rack7")

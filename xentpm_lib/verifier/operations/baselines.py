@@ -192,6 +192,11 @@ def _active(station: Station, word: str) -> ReferenceValues:
 def _targets(station: Station, hosts: Sequence[str], groups: Sequence[str]) -> tuple[set[str], set[str]]:
     if not hosts and not groups:
         raise UsageError("no host and no group was named", "Add --host HOST or --group GROUP.")
+    known = station.registry.groups()
+    for group in groups:
+        if group not in known:
+            hint = f"There are: {', '.join(known)}. A new one begins with its policy: policy assign."
+            raise UsageError(f"there is no group {group!a}", hint)
     return {station.registry.host(host).host_id for host in hosts}, set(groups)
 
 
