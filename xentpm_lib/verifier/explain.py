@@ -104,11 +104,19 @@ def explain(
         host_id=result.host_id,
         host_name=name,
         state=state,
-        headline=_HEADLINES[state].format(name),
+        headline=_headline(result, state).format(name),
         facts=tuple(_facts(result, run, now, known)),
         paragraphs=tuple(paragraphs),
         advice=tuple(_advice(ordered, state, word or result.host_id)),
     )
+
+
+def _headline(result: AttestationResult, state: State) -> str:
+    """One sentence with a place for the name. A wrong tag is none of what was booted."""
+    failed = [one for one in result.findings if one.failed]
+    if state is State.UNTRUSTED_MEASUREMENT and all(one.code.startswith("ASSET_TAG_") for one in failed):
+        return "{} is not trusted: its asset tag is not the expected one."
+    return _HEADLINES[state]
 
 
 def explain_unenrolled(host: UnenrolledHost, pool: PoolRecord) -> Explanation:

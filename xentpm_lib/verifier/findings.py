@@ -285,7 +285,8 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _FAILED,
         True,
         "The host has no asset tag where one is expected",
-        "Set it: tpm_set_asset_tag, then reboot.",
+        "Set it on the host: xentpm --tpm_set_asset_tag TAG, then reboot. If it is to have none:"
+        " xentpm-attest asset-tag HOST --none.",
     ),
     "ASSET_TAG_UNEXPECTED": FindingKind(
         _MEASUREMENT,

@@ -8,6 +8,7 @@ be the one that withdraws trust.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Iterable
@@ -128,7 +129,10 @@ class Registry:
             hint = "Enrol it: xentpm-attest enroll."
             raise UsageError("the host {} is not enrolled".format(ascii(text)), hint)
         if not found:
-            raise UsageError("there is no enrolled host {}".format(ascii(text)), "See xentpm-attest hosts.")
+            near = difflib.get_close_matches(text, [host.name for host in self.hosts()], 1)
+            hint = "Did you mean {}? ".format(ascii(near[0])) if near else ""
+            message = "there is no enrolled host {}".format(ascii(text))
+            raise UsageError(message, hint + "See xentpm-attest hosts.")
         if len(found) > 1:
             listed = ", ".join(host.host_id for host in found[:5])
             raise UsageError(

@@ -313,6 +313,14 @@ def test_every_state_has_a_headline(state):
     assert explain(result, NOW, state=state).headline.startswith(("host1 ", "Nothing is known about host1"))
 
 
+def test_a_tag_that_is_missing_is_none_of_what_was_booted():
+    host = SoftwareAttester()
+    clock = TpmClock(1, 1, 1, True, 1)
+    for codes, told in ((["ASSET_TAG_MISSING"], "asset tag"), (["ASSET_TAG_WRONG", "PCR_CHANGED"], "booted")):
+        result = conclude(host.record(), POLICY, NOW, [finding(code) for code in codes], clock=clock)
+        assert told in explain(result, NOW).headline
+
+
 def test_the_gravest_comes_first_and_advice_comes_once():
     findings = (finding("CLOCK_UNSAFE"), finding("HOST_REBOOTED"), finding("PCR_CHANGED", where="sha256:8"))
     findings += (finding("PCR_CHANGED", where="sha256:9"),)

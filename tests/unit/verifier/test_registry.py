@@ -230,6 +230,9 @@ def test_hosts_are_found_by_what_people_write(history, host):
     ):
         with pytest.raises(UsageError, match=match):
             registry.host(text)
+    with pytest.raises(UsageError) as caught:
+        registry.host("hots-2")
+    assert caught.value.hint.startswith("Did you mean 'host-2'?")
     with pytest.raises(UsageError):
         registry.host(single.host_id[:7])
     with pytest.raises(UsageError):
