@@ -50,7 +50,7 @@ def client(sim_pool: SimPool, found: Discovered) -> Iterator[PoolClient]:
 def rules(sim_pool: SimPool) -> Rules:
     policy = dataclasses.replace(shipped("uefi-grub"), ek_trust=frozenset(EkTrust))
     now = time.time() + 3600  # some TPMs, and their certificates, are made only in the tests
-    return Rules(EkAnchors.load(sim_pool.ek_ca), policy, now)
+    return Rules(EkAnchors.load(sim_pool.ek_ca), policy, lambda: now)
 
 
 @pytest.fixture

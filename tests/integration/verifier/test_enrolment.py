@@ -50,7 +50,7 @@ def client(sim_pool: SimPool) -> Iterator[PoolClient]:
 
 @pytest.fixture
 def rules(sim_pool: SimPool, policy: Policy) -> Rules:
-    return Rules(EkAnchors.load(sim_pool.ek_ca), policy, NOW)
+    return Rules(EkAnchors.load(sim_pool.ek_ca), policy, lambda: NOW)
 
 
 def credentials(pool: SimPool) -> Callable[[], Credentials]:
@@ -110,7 +110,7 @@ def test_by_pin_and_on_first_use(
 
 def test_again(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
     before = records(enrol_hosts(client, infos, rules))
-    again = good(enrol_hosts(client, infos, dataclasses.replace(rules, known=before, now=NOW + 60)))
+    again = good(enrol_hosts(client, infos, dataclasses.replace(rules, known=before, clock=lambda: NOW + 60)))
     assert [new.unchanged for new in again] == [True, True]
 
 
@@ -134,7 +134,7 @@ def test_again_without_what_proves_the_keys(
 
 def test_again_after_the_clock_was_ahead(client: PoolClient, infos: list[HostInfo], rules: Rules) -> None:
     """A record from the future, which no result fits, is written anew by itself."""
-    ahead = dataclasses.replace(rules, now=NOW + 864_000)
+    ahead = dataclasses.replace(rules, clock=lambda: NOW + 864_000)
     before = records(enrol_hosts(client, infos, ahead))
     again = good(enrol_hosts(client, infos, dataclasses.replace(rules, known=before)))
     assert [(new.unchanged, new.same_keys, new.record.enrolled_at) for new in again] == [

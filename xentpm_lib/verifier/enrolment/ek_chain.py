@@ -103,9 +103,10 @@ def describe_tpm(certificate: x509.Certificate) -> str:
 def _check_dates(certificate: x509.Certificate, moment: datetime) -> None:
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not first <= moment <= last:
-        message = "the EK certificate is valid from {:%Y-%m-%d} to {:%Y-%m-%d}, and today is {:%Y-%m-%d}"
+        message = "the EK certificate is valid from {0:{3}} to {1:{3}}, and now it is {2:{3}} UTC"
         hint = "Look at the clock of this machine. " + _PIN_HINT
-        raise EnrolmentError(message.format(first, last, moment), hint, "XENTPM_EK_EXPIRED")
+        message = message.format(first, last, moment, "%Y-%m-%d %H:%M:%S")
+        raise EnrolmentError(message, hint, "XENTPM_EK_EXPIRED")
 
 
 def _check_usage(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.evidence.identity import Identity
+from xentpm_lib.evidence.public import Public
 from xentpm_lib.verifier.enrolment.discover import Discovered, discover, find_master
 from xentpm_lib.verifier.enrolment.ek_trust import EkAnchors, EkDecision, check_ak, check_ek
 from xentpm_lib.verifier.enrolment.identity import challenge_keys, identity_findings, read_identity
@@ -31,6 +33,7 @@ __all__ = [
     "find_master",
     "identity_findings",
     "read_identity",
+    "still_good",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -44,17 +47,21 @@ _REPLACE = f"if that was done on purpose: {REENROL_COMMAND}; else investigate"
 class Rules:
     """How hosts are enrolled.
 
-    policy: its ``ek_trust`` says which reasons to believe an EK count. now: for certificates' validity.
+    policy: its ``ek_trust`` says which reasons to believe an EK count.
+    clock: the time as of each check, for certificates' validity; seconds since 1970, UTC.
     replace: whether hosts that are enrolled are enrolled anew, with the same keys or with others.
     known: the hosts that are enrolled, of all pools.
+    named: UUIDs that the administrator gave. Only of these may the record of another pool's host be replaced:
+    which UUIDs its hosts have is the pool's word.
     """
 
     anchors: EkAnchors
     policy: Policy
-    now: float
+    clock: Callable[[], float] = time.time
     group: str = "default"
     replace: bool = False
     known: Sequence[HostRecord] = ()
+    named: frozenset[str] = frozenset()
 
     def existing(self, host_uuid: str) -> HostRecord | None:
         """The record of a host that is enrolled already."""
@@ -67,7 +74,8 @@ class NewHost:
 
     why: in words, why its EK is believed. unchanged: it is enrolled already, with the same keys and UUID;
     there is nothing to store. replaced: the record that it takes the place of. updated: that one goes on: the
-    same keys, in another pool, under another name, or believed for another reason.
+    same keys, in another pool, under another name, or believed for another reason. judged_with: the record
+    that the host had when all of this was found out; see `still_good`.
     """
 
     record: HostRecord
@@ -76,6 +84,7 @@ class NewHost:
     unchanged: bool = False
     replaced: HostRecord | None = None
     updated: bool = False
+    judged_with: HostRecord | None = None
 
     @property
     def same_record(self) -> bool:
@@ -85,14 +94,7 @@ class NewHost:
     @property
     def same_keys(self) -> bool:
         """Whether it takes the place of a record with the same keys and UUID."""
-        old, new = self.replaced, self.record
-        if old is None:
-            return False
-        return (old.ek.name(), old.ak.name(), old.system_uuid.lower()) == (
-            new.ek.name(),
-            new.ak.name(),
-            new.system_uuid,
-        )
+        return self.replaced is not None and _identity(self.replaced) == _identity(self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     """Enrol one host. timeout: seconds for each of its two calls.
 
     1. The host tells its identity: EK with certificates, AK, system UUID.
-    2. It is not a host that is enrolled with another identity, unless that is to be replaced.
+    2. It is not enrolled with another identity, unless that may be replaced (`Rules`).
     3. No other host is enrolled with its EK or AK.
     4. The AK can sign nothing that looks like a TPM's statement and is none; its Name is computed here.
     5. The EK is a TPM's, by a reason that the policy allows; or the host is enrolled with all of this, and
@@ -116,8 +118,8 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     6. The TPM that has this EK proves that it has this AK.
 
     Raises:
-        EnrolmentError: a check failed. ``XENTPM_HOST_CHANGED``, ``XENTPM_KEY_IN_USE``, and those of
-            `read_identity`, `challenge_keys` and `ek_trust`.
+        EnrolmentError: a check failed. ``XENTPM_HOST_CHANGED``, ``XENTPM_HOST_ELSEWHERE``,
+            ``XENTPM_KEY_IN_USE``, and those of `read_identity`, `challenge_keys` and `ek_trust`.
         CollectionError: the host does not answer.
     """
     # 1. The identity. All of it is untrusted.
@@ -125,10 +127,10 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     # 2. Not another identity than the enrolled one.
     existing = rules.existing(info.uuid)
     unchanged = existing is not None and _same(existing, identity)
-    if existing is not None and not unchanged and not rules.replace:
-        raise EnrolmentError("the host is enrolled with another identity", _REPLACE, "XENTPM_HOST_CHANGED")
+    if existing is not None and not unchanged:
+        _check_replaceable(existing, client.pool.pool_id, rules)
     # 3. Nobody else's keys.
-    _check_unique(info.uuid, identity, rules.known)
+    _check_unique(info.uuid, identity.ek, identity.ak, rules.known)
     # 4. The attestation key.
     check_ak(identity.ak)
     # 5. The endorsement key.
@@ -145,7 +147,7 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
         ak=identity.ak,
         ek_trust=decision.trust,
         ek_certificate=identity.ek_certificate,
-        enrolled_at=rules.now if kept is None else min(kept.enrolled_at, rules.now),
+        enrolled_at=min(rules.clock(), kept.enrolled_at) if kept else rules.clock(),
         serial=0,
         group=existing.group if existing else rules.group,
         asset_tag=existing.asset_tag if existing else None,
@@ -153,7 +155,35 @@ def enrol_host(client: PoolClient, info: HostInfo, rules: Rules, timeout: float 
     same = kept is not None and _holds(kept, record)
     updated = kept is not None and not same and record.enrolled_at == kept.enrolled_at
     before = None if same else existing
-    return NewHost(record, decision.detail, tuple(decision.warnings), same, before, updated)
+    return NewHost(record, decision.detail, tuple(decision.warnings), same, before, updated, existing)
+
+
+def still_good(one: NewHost, rules: Rules) -> NewHost:
+    """What was found out about a host, before it is written down: others may have enrolled hosts meanwhile.
+
+    rules: with the hosts that are ``known`` now. Returns it as it is to be written; the group and the asset
+    tag of a host that was enrolled are those of now.
+
+    Raises:
+        EnrolmentError: ``XENTPM_HOST_CHANGED``: the host was enrolled, moved or forgotten meanwhile;
+            ``XENTPM_KEY_IN_USE``: another host was enrolled with its EK or AK.
+    """
+    record, before = one.record, one.judged_with
+    now = rules.existing(record.host_id)
+    _check_unique(record.host_id, record.ek, record.ak, rules.known)
+    if now == before:
+        return one
+    if now is not None and before is not None and _enrolled_as(now) == _enrolled_as(before):
+        record = replace(record, group=now.group, asset_tag=now.asset_tag)
+        return replace(one, record=record, replaced=now if one.replaced else None, judged_with=now)
+    if now is not None and not rules.replace and _identity(now) == _identity(record):
+        if now.pool_id == record.pool_id:
+            return replace(one, record=now, unchanged=True, replaced=None, updated=False, judged_with=now)
+    raise EnrolmentError(
+        "somebody else enrolled, moved or forgot the host meanwhile; nothing was changed",
+        "Look at xentpm-attest hosts, and repeat the command.",
+        "XENTPM_HOST_CHANGED",
+    )
 
 
 def enrol_hosts(
@@ -201,7 +231,7 @@ def _believed(identity: Identity, rules: Rules, kept: HostRecord | None) -> EkDe
     if kept is not None and not (anchors.roots or anchors.pins):
         return EkDecision(kept.ek_trust, _AS_BEFORE)
     try:
-        decision = check_ek(identity, anchors, rules.policy.ek_trust, rules.now)
+        decision = check_ek(identity, anchors, rules.policy.ek_trust, rules.clock())
     except EnrolmentError as error:
         if kept is None or error.code not in _UNPROVEN:
             raise
@@ -219,14 +249,39 @@ def _holds(existing: HostRecord, record: HostRecord) -> bool:
 
 
 def _same(record: HostRecord, identity: Identity) -> bool:
-    keys = record.ek.name() == identity.ek.name() and record.ak.name() == identity.ak.name()
-    return keys and record.system_uuid.lower() == identity.system_uuid.lower()
+    return _identity(record) == (identity.ek.name(), identity.ak.name(), identity.system_uuid.lower())
 
 
-def _check_unique(host_uuid: str, identity: Identity, known: Iterable[HostRecord]) -> None:
+def _identity(record: HostRecord) -> tuple[bytes, bytes, str]:
+    return record.ek.name(), record.ak.name(), record.system_uuid.lower()
+
+
+def _enrolled_as(record: HostRecord) -> tuple[int, str]:
+    """Which enrolment a record is from, and the pool that the host is in."""
+    return record.serial, record.pool_id
+
+
+def _check_replaceable(existing: HostRecord, pool_id: str, rules: Rules) -> None:
+    """Whether a host with another identity may take the place of a record. Raises: EnrolmentError."""
+    if existing.pool_id == pool_id:
+        if not rules.replace:
+            raise EnrolmentError(
+                "the host is enrolled with another identity", _REPLACE, "XENTPM_HOST_CHANGED"
+            )
+    elif not (rules.replace and existing.host_id in rules.named):
+        raise EnrolmentError(
+            f"the host with this UUID is enrolled in another pool ({existing.pool_id}), as {existing.name},"
+            " with another identity",
+            "If it has moved to this pool, and its TPM was replaced: xentpm-attest enroll --replace --host"
+            f" {existing.host_id} --ek-ca FILE; else this pool's master poses as that host: investigate.",
+            "XENTPM_HOST_ELSEWHERE",
+        )
+
+
+def _check_unique(host_uuid: str, ek: Public, ak: Public, known: Iterable[HostRecord]) -> None:
     """Raises: EnrolmentError."""
     for other in known:
-        if other.host_id != host_uuid and _shares_a_key(other, identity.ek.key_bytes(), identity.ak.name()):
+        if other.host_id != host_uuid and _shares_a_key(other, ek.key_bytes(), ak.name()):
             raise _in_use(other.name, other.host_id)
 
 

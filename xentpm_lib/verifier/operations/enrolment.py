@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from xentpm_lib.errors import PolicyError, UsageError
-from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier.enrolment.anchors import EkAnchors
 from xentpm_lib.verifier.enrolment.enrol import Discovered, Enrolled, Rules, discover, enrol_hosts
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.fleet.sightings import sightings
-from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.operations import known_pools, policies
+from xentpm_lib.verifier.operations.choice import hosts_to_enrol
+from xentpm_lib.verifier.operations.enrolment_entries import Findings, write
 from xentpm_lib.verifier.operations.pools import credentials_of
 from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.policy.loader import shipped_names
@@ -22,7 +22,7 @@ from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import EkTrust, PoolRecord, TlsTrust
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.store.model import StoredCredentials
-from xentpm_lib.verifier.xapi.pool import HostInfo, PoolClient
+from xentpm_lib.verifier.xapi.pool import PoolClient
 
 __all__ = ["EnrolRequest", "Enrolment", "enrol", "without_baseline"]
 
@@ -88,27 +88,37 @@ def enrol(
     begin: called with the number of hosts; done: with each that is finished.
 
     Raises:
-        UsageError: a host that the pool does not have, certificates that cannot be read.
+        UsageError: a host that the pool does not have or that is another pool's, certificates that cannot be
+            read.
         PolicyError: the policy has mistakes.
         CollectionError: the pool's master cannot be reached, is not recognised, or refuses.
-        EnrolmentError: ``XENTPM_POOL_CHANGED``: it says that it is an enrolled pool, and is not known to be.
-        StoreError: the store cannot be used.
+        EnrolmentError: ``XENTPM_POOL_CHANGED``: it says that it is an enrolled pool, and is not known to be;
+            or somebody else changed the pool's record meanwhile.
+        StoreError: the store cannot be used; ``XENTPM_STORE_CHANGED``: somebody else changed the policy
+            meanwhile.
     """
     group = request.group or DEFAULT_GROUP
-    policy, assigned = _policy(station, request, group)
+    given = None if request.policy is None else policies.load(request.policy)
+    before = None if given is not None else _policy_before(station, group)
+    policy = given or before or policies.ready(shipped_names()[0])
     anchors = EkAnchors.load(request.ek_ca, request.ek_pins, EkTrust.FIRST_USE in policy.ek_trust)
     found = _discovered(request)
+    known = station.registry.find_pool(found.pool.pool_id)
     found = known_pools.checked(station, found, request.url, request.login, request.replace)
-    chosen = _chosen(found, request.hosts)
+    chosen = hosts_to_enrol(station.registry, found, request.hosts)
     begin(len(chosen))
-    rules = Rules(anchors, policy, time.time(), group, request.replace, station.registry.hosts())
+    named = frozenset(name.lower() for name in request.hosts)
+    rules = Rules(anchors, policy, time.time, group, request.replace, station.registry.hosts(), named)
     with PoolClient(found.pool, lambda: credentials_of(request.login)) as client:
         hosts = tuple(enrol_hosts(client, chosen, rules, done))
-    changes = _changes(station, found.pool)
     words = {one.info.uuid: station.registry.word_for(one.info.uuid) for one in hosts}
+    changes = () if known is None else known_pools.differences(known, found.pool)
+    assign = given is not None
+    findings = Findings(found.pool, known, hosts, rules, before, assign, request.group, request.login)
+    hosts = write(station, findings)
+    assigned = assign or before is None
     enrolment = Enrolment(found.pool, hosts, group, policy, assigned, anchors.skipped, changes, words)
     if any(one.host is not None for one in hosts):
-        _write(station, request, enrolment)
         _write_others(station, found)
         return enrolment
     return replace(enrolment, pool_changes=())
@@ -129,47 +139,14 @@ def _discovered(request: EnrolRequest) -> Discovered:
         raise
 
 
-def _policy(station: Station, request: EnrolRequest, group: str) -> tuple[Policy, bool]:
-    """The group's policy, and whether it is to be assigned to it. The usual one where there is none."""
-    if request.policy is not None:
-        return policies.load(request.policy), True
+def _policy_before(station: Station, group: str) -> Policy | None:
+    """The policy that the group has; None where it has none. Raises: PolicyError when it has mistakes."""
     try:
-        return station.registry.policy_of_group(group), False
+        return station.registry.policy_of_group(group)
     except PolicyError:
         if group in station.registry.policies():
             raise
-        return policies.ready(shipped_names()[0]), True
-
-
-def _chosen(found: Discovered, names: tuple[str, ...]) -> list[HostInfo]:
-    if not names:
-        return list(found.hosts)
-    unknown = [name for name in names if all(name not in (host.name, host.uuid) for host in found.hosts)]
-    if unknown:
-        known = ", ".join(host.name for host in found.hosts)
-        raise UsageError(f"the pool has no host {unknown[0]!a}; it has: {known}")
-    return [host for host in found.hosts if host.name in names or host.uuid in names]
-
-
-def _write(station: Station, request: EnrolRequest, enrolment: Enrolment) -> None:
-    pool = enrolment.pool
-    items: list[LedgerItem] = list(_pool_items(station, pool))
-    if enrolment.policy_assigned:
-        items.append(ledger_bodies.policy_assigned(enrolment.group, enrolment.policy.text))
-    for one in enrolment.hosts:
-        if one.host is None:
-            continue
-        record = one.host.record
-        if one.host.updated:
-            items.append(ledger_bodies.host_updated(record))
-        elif not one.host.unchanged:
-            record = replace(record, group=request.group or record.group)
-            items.append(ledger_bodies.host_enrolled(record))
-        if one.host.same_record and request.group not in (None, record.group):
-            items.append(ledger_bodies.host_group(record.host_id, enrolment.group))
-    station.store.put_credentials(pool.pool_id, request.login)
-    station.store.append_all(items, who=who())
-    station.refresh()
+        return None
 
 
 def _write_others(station: Station, found: Discovered) -> None:
@@ -179,15 +156,3 @@ def _write_others(station: Station, found: Discovered) -> None:
     if items:
         station.store.append_all(items, who=who())
         station.refresh()
-
-
-def _changes(station: Station, pool: PoolRecord) -> tuple[str, ...]:
-    known = station.registry.find_pool(pool.pool_id)
-    return () if known is None else known_pools.differences(known, pool)
-
-
-def _pool_items(station: Station, pool: PoolRecord) -> tuple[LedgerItem, ...]:
-    known = station.registry.find_pool(pool.pool_id)
-    if known is None:
-        return (ledger_bodies.pool_added(pool),)
-    return () if known == pool else (ledger_bodies.pool_changed(pool),)

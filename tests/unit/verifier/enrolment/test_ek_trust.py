@@ -122,7 +122,7 @@ def test_other_keys_and_hashes_of_authorities():
 def test_not_in_force(now):
     error = refusal(ISSUER.endorse(KEYS["rsa"].public_key()), now=now)
     assert error.code == "XENTPM_EK_EXPIRED"
-    assert "2020-01-01" in error.message
+    assert "from 2020-01-01 00:00:00 to 2040-01-01 00:00:00, and now it is " in error.message
 
 
 def test_for_another_key():
