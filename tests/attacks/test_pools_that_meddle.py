@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 from support.pool import SimPool
 from support.pool_relay import PoolRelay
 from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.cli.command_line import run
+from xentpm_lib.verifier.enrolment import discover
 from xentpm_lib.verifier.enrolment import enrol as enrolment
+from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.operations import enrolment as operation
-from xentpm_lib.verifier.operations import enrolment_entries
+from xentpm_lib.verifier.operations import enrolment_entries, station_use
 from xentpm_lib.verifier.operations.enrolment import Enrolment, EnrolRequest, enrol
 from xentpm_lib.verifier.operations.hosts import forget
+from xentpm_lib.verifier.operations.station_use import find_pool
 from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.secret import Secret
 from xentpm_lib.verifier.station import Station
@@ -119,3 +124,62 @@ def test_one_tpm_in_two_enrolments_at_once(
         assert codes(take(station, sim_pool, relay)) == ["", ""] and seen
     shown = [host.ak.name() for host in station.registry.hosts()]
     assert len(shown) == 4 and len(set(shown)) == 2
+
+
+def test_pool_that_calls_itself_like_another_s_address(
+    tmp_path: Path, station: Station, sim_pool: SimPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password that is given for an address goes to a pool that is enrolled and has that for a name."""
+    file = tmp_path / "password"
+    file.write_text("of-the-other-pool\n")
+    file.chmod(0o600)
+    for meant in ("https://127.0.0.9:9", "127.0.0.9:9", "127.0.0.9", "pool.example", POOL):
+        with PoolRelay(tmp_path, sim_pool, {"Simulated pool": meant}) as relay:
+            take(station, sim_pool, relay)
+            (named,) = station.registry.pools()
+            assert named.name == meant and find_pool(station, relay.url) == named
+            words = ["--home", str(station.home), "pool", "password", meant, "--password-file", str(file)]
+            relay.calls.clear()
+            assert run(words) == 1 and relay.calls == []
+            with monkeypatch.context() as patch:
+                patch.setattr(station_use, "_url", lambda _word: None)
+                patch.setattr(station_use, "_UUID", re.compile("nothing"))
+                assert run(words) == 1
+            sent = [params for method, params in relay.calls if method == "session.login_with_password"]
+            assert {params[1] for params in sent} == {"of-the-other-pool"}
+        for host in station.registry.hosts():
+            forget(station, host)
+
+
+def test_pool_that_claims_another_s_address(
+    tmp_path: Path, station: Station, sim_pool: SimPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its hosts is said to have the address of another pool's master."""
+    with PoolRelay(tmp_path, sim_pool, {"127.0.0.2": "127.0.0.9"}) as relay:
+        take(station, sim_pool, relay)
+        (pool,) = station.registry.pools()
+        claimed = pool.addresses[1]
+        assert claimed == f"https://127.0.0.9:{relay.port}" and find_pool(station, relay.url) == pool
+        assert find_pool(station, claimed) is None
+        monkeypatch.setattr(station_use, "_is_at", lambda pool, url: url in pool.addresses)
+        assert find_pool(station, claimed) == pool
+
+
+def test_host_whose_uuid_is_another_s_name(
+    tmp_path: Path,
+    station: Station,
+    sim_pool: SimPool,
+    new_pool: Callable[..., SimPool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """UUIDs are looked for before names: who shows such a one is meant wherever the other is named."""
+    take(station, sim_pool)
+    own = new_pool(1)
+    with PoolRelay(tmp_path, own, {own.hosts[0].uuid: "host2"}) as relay:
+        with pytest.raises(CollectionError, match="UUIDs") as caught:
+            take(station, own, relay)
+        assert caught.value.finding == "XAPI_ERROR"
+        victim = station.registry.host("host2")
+        monkeypatch.setattr(discover, "_UUID", re.compile(".*"))
+        assert codes(take(station, own, relay)) == [""]
+    assert station.registry.host("host2").pool_id != victim.pool_id

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         "After a certificate was replaced on purpose. It replaces what was trusted before. The certificate of"
         " the pool's present master is shown; those of the others come from it.",
     )
-    pin.add_argument("pool", metavar="POOL", help="name or URL")
+    pin.add_argument("pool", metavar="POOL", help="its name, UUID, or URL as in pool list")
     add_trust_options(pin)
     login = add_command(
         group,
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
         " /root/new-password",
         "It is tried before it is kept.",
     )
-    login.add_argument("pool", metavar="POOL", help="name or URL")
+    login.add_argument("pool", metavar="POOL", help="its name, UUID, or URL as in pool list")
     add_login_options(login)
 
 
@@ -82,9 +82,8 @@ def _trust(arguments: argparse.Namespace, pool: PoolRecord) -> TlsTrust:
 def _password(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         pool = pool_named(station, arguments.pool)
-        login = chosen_login(
-            arguments, pool.name or pool.addresses[0], pools.known_login(station, pool), fresh=True
-        )
+        known = pools.known_login(station, pool)
+        login = chosen_login(arguments, pool.addresses[0], known, fresh=True)
         pools.set_login(station, pool, login)
     return _tell(out, pool.pool_id, f"{pool.name}: the pool accepts the password; it is kept.")
 

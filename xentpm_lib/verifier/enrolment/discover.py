@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from xentpm_lib.verifier.xapi.url import Address, parse_url
 __all__ = ["Discovered", "discover", "find_master"]
 
 _MASTER_LIMIT_S = 20.0
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as XAPI writes them; nothing else is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ def discover(
     first = PoolRecord(pool_id="", name="", addresses=(address.url,), tls=tls)
     with PoolClient(first, credentials, options) as client:
         info, hosts = client.info(), tuple(client.hosts())
-        if not info.uuid or len({host.uuid for host in hosts}) != len(hosts):
+        if len({host.uuid for host in hosts}) != len(hosts):
             raise CollectionError("XAPI_ERROR", "the pool's records contradict each other")
+        if not all(_UUID.fullmatch(uuid) for uuid in (info.uuid, *(host.uuid for host in hosts))):
+            raise CollectionError("XAPI_ERROR", "what the pool shows as UUIDs are none")
         master = client.master_url or address.url
         record = PoolRecord(
             pool_id=info.uuid,

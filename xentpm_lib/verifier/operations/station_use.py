@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.xapi.url import parse_url
 
 __all__ = ["append", "find_pool", "only_pool", "pool_named", "who"]
 
 _MAX_NAME = 64  # characters
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NO_ADDRESS = re.compile(r"(?!localhost$|0x)[a-z0-9_-]*[a-z_-][a-z0-9_-]*")  # nor a number: 2130706433 is one
 
 
 def who() -> str:
@@ -33,18 +37,39 @@ def append(station: Station, item: LedgerItem) -> None:
 
 
 def find_pool(station: Station, word: str) -> PoolRecord | None:
-    """The pool of a name, URL or UUID; None when there is none. Raises: UsageError when there are several."""
-    address = word.rstrip("/").lower()
-    plain = (address, f"https://{address}")
+    """The pool of a name, URL or UUID; None when there is none. Raises: UsageError when there are several.
+
+    Names, and the addresses of its other hosts, are what a pool says of itself. So a word that is a URL or an
+    address means the pool that is asked there, and one that is a UUID that pool, whatever others call
+    themselves: the password that is given for it would go to them.
+    """
+    if _UUID.fullmatch(word.lower()):
+        return station.registry.find_pool(word.lower())
+    url = _url(word)
     found = [
-        pool
-        for pool in station.registry.pools()
-        if word in (pool.pool_id, pool.name) or any(one.lower() in plain for one in pool.addresses)
+        pool for pool in station.registry.pools() if (pool.name == word if url is None else _is_at(pool, url))
     ]
     if len(found) > 1:
         listed = ", ".join(pool.pool_id for pool in found)
         raise UsageError(f"several pools are called {word!a}: {listed}", "Give a UUID.")
     return found[0] if found else None
+
+
+def _is_at(pool: PoolRecord, url: str) -> bool:
+    return parse_url(pool.addresses[0]).url == url
+
+
+def _url(word: str) -> str | None:
+    """The URL, where a word is one, or an address; None for what can only be a name.
+
+    A single word could be a host of the local domain, too; it is taken for a name.
+    """
+    try:
+        address = parse_url(word.strip().lower())
+    except UsageError:
+        return word if "://" in word else None
+    plain = "://" not in word and ":" not in word and _NO_ADDRESS.fullmatch(address.host)
+    return None if plain else address.url
 
 
 def only_pool(station: Station) -> PoolRecord:

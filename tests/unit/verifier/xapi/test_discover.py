@@ -17,6 +17,7 @@ from xentpm_lib.verifier.xapi.tls import fingerprint
 
 Serve = Callable[..., HostileServer]
 PASSWORD = "correct-horse"
+U1, U2, U3 = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 
 
 def host(uuid: str, name: str, address: str) -> dict[str, Any]:
@@ -24,9 +25,9 @@ def host(uuid: str, name: str, address: str) -> dict[str, Any]:
 
 
 HOSTS = {
-    "OpaqueRef:master": host("u1", "host1", "127.0.0.1"),
-    "OpaqueRef:2": host("u2", "host2\u202e", "127.0.0.2"),
-    "OpaqueRef:3": host("u3", "host3", ""),
+    "OpaqueRef:master": host(U1, "host1", "127.0.0.1"),
+    "OpaqueRef:2": host(U2, "host2\u202e", "127.0.0.2"),
+    "OpaqueRef:3": host(U3, "host3", ""),
 }
 
 
@@ -54,7 +55,7 @@ def look(server: HostileServer, tls: TlsTrust | None = None) -> Discovered:
 def test_what_is_found(serve: Serve) -> None:
     server = serve(script())
     found = look(server)
-    assert [one.uuid for one in found.hosts] == ["u1", "u2", "u3"]
+    assert [one.uuid for one in found.hosts] == [U1, U2, U3]
     assert found.pool.addresses == (server.url, f"https://127.0.0.2:{server.port}"), "host3 has no address"
     assert found.pool.tls == TlsTrust(server.pem)
     assert found.pool.name == "pool" and server.methods[-1] == "session.logout"
@@ -69,7 +70,16 @@ def test_pins_of_those_hosts_that_tell_a_certificate(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "hosts",
-    [[], "x", {"a": 1}, {"a": {}}, {"a": host("u1", "a", "x"), "b": host("u1", "b", "y")}],
+    [
+        [],
+        "x",
+        {"a": 1},
+        {"a": {}},
+        {"a": host(U1, "a", "x"), "b": host(U1, "b", "y")},
+        {"a": host("host1", "a", "x")},
+        {"a": host("", "a", "x")},
+        {"a": host(U1 + "\n", "a", "x")},
+    ],
 )
 def test_records_that_make_no_sense(serve: Serve, hosts: Any) -> None:
     with pytest.raises(CollectionError) as caught:
