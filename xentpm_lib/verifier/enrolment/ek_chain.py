@@ -157,9 +157,10 @@ def _check_path(
 
 
 def _ca_policy() -> ExtensionPolicy:
-    """The web's rules for authorities, except on key identifiers, and on whom they may certify."""
+    """The web's rules for authorities, except on key identifiers, names, and on whom they may certify."""
     policy = ExtensionPolicy.webpki_defaults_ca()
     policy = policy.may_be_present(x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None)
+    policy = policy.may_be_present(x509.NameConstraints, Criticality.AGNOSTIC, _check_constraints)
     return policy.may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_ca_usage)
 
 
@@ -168,6 +169,17 @@ def _check_ca_usage(
 ) -> None:
     if usages is not None and EK_CERTIFICATE_USAGE not in usages and _ANY_USAGE not in usages:
         raise ValueError("the authority is for other certificates than those of endorsement keys")
+
+
+def _check_constraints(
+    _policy: verification.Policy, _certificate: x509.Certificate, constraints: x509.NameConstraints | None
+) -> None:
+    """The library compares them with the alternative names alone, and not with the subject, as it should.
+
+    Spec: RFC 5280, section 4.2.1.10.
+    """
+    if constraints is not None:
+        raise ValueError("the authority may certify some names only, which is not looked at here")
 
 
 def _readable(sent: Sequence[bytes]) -> list[x509.Certificate]:

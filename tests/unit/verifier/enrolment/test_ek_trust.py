@@ -9,7 +9,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support.credential_opener import endorsement_key
-from support.ek_authority import ABSENT, EK_USAGE, END, NOW, Authority, der, key_usage, pem, tpm_name
+from support.ek_authority import (
+    ABSENT,
+    EK_USAGE,
+    END,
+    NOW,
+    Authority,
+    common_name,
+    der,
+    key_usage,
+    pem,
+    tpm_name,
+)
 from xentpm_lib.evidence import attributes as bits
 from xentpm_lib.evidence.identity import Identity
 from xentpm_lib.evidence.key_parameters import Scheme
@@ -216,6 +227,51 @@ def test_any_damaged_byte():
 
 def issued_by(**parts):
     return Authority("odd issuer", parts.pop("issuer", ROOT), **parts)
+
+
+def constrained(*permitted, excluded=()):
+    return x509.NameConstraints(permitted or None, excluded or None)
+
+
+A_NAME, ANOTHER = (x509.DirectoryName(common_name(text)) for text in ("a name", "another"))
+CONSTRAINTS = {
+    "of directories": constrained(A_NAME),
+    "but for a directory": constrained(excluded=(ANOTHER,)),
+    "of servers": constrained(x509.DNSName("a.example")),
+    "of mailboxes": constrained(x509.RFC822Name("a.example")),
+}
+BREACHES = {  # subjects without alternative names
+    "of directories": common_name("another"),
+    "but for a directory": common_name("another"),
+    "of servers": common_name("b.example"),
+    "of mailboxes": x509.Name([x509.NameAttribute(x509.NameOID.EMAIL_ADDRESS, "me@b.example")]),
+}
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize("above", [True, False], ids=["above", "issuer"])
+@pytest.mark.parametrize("what", CONSTRAINTS)
+def test_an_authority_for_some_names_only(what, above, critical, tmp_path):
+    """OpenSSL refuses the subject; the library that builds the path does not look at it."""
+    issuer = last = issued_by(more=[(CONSTRAINTS[what], critical)])
+    if above:
+        last = Authority("a name", issuer)
+    certificate = last.endorse(KEYS["rsa"].public_key(), names=ABSENT, subject=BREACHES[what])
+    chain = [one.certificate for one in (issuer, last)]
+    assert not openssl_accepts(tmp_path, certificate, chain)
+    assert refusal(certificate, chain=chain).code == "XENTPM_EK_UNTRUSTED"
+    other = Authority("odd issuer", ROOT, key=issuer.key)  # another path to the same key
+    assert decide(certificate, chain=[*chain, other.certificate]).trust is CERTIFICATE
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_a_root_for_some_names_only(critical, tmp_path):
+    root = Authority("narrow", more=[(CONSTRAINTS["of directories"], critical)])
+    subject = BREACHES["of directories"]
+    certificate = root.endorse(KEYS["rsa"].public_key(), names=ABSENT, subject=subject)
+    assert not openssl_accepts(tmp_path, certificate, roots=[root])
+    anchors = EkAnchors(roots=(root.certificate,))
+    assert refusal(certificate, anchors=anchors).code == "XENTPM_EK_UNTRUSTED"
 
 
 def long_chain(length):
