@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from support.attest_cli import LIMIT_S, AttestCli
 from support.pool import SimPool
 from support.pool_relay import PoolRelay
 from xentpm_lib.verifier import ledger_bodies
@@ -20,6 +23,7 @@ from xentpm_lib.verifier.records import TlsTrust
 from xentpm_lib.verifier.secret import Secret, SecretRef
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.store.model import StoredCredentials
+from xentpm_lib.verifier.xapi.pool import XapiOptions
 
 IDENTITY = "tpm_get_attestation_identity"
 
@@ -135,3 +139,28 @@ def test_hosts_that_have_moved_to_another_pool(
     with PoolRelay(tmp_path, own, {own.hosts[0].uuid: left.host_id}) as third:
         assert outcomes(take(station, own, third, left.host_id.upper(), again=True)) == ["replaced"]
     assert station.registry.host(left.host_id).pool_id not in (moved.pool_id, left.pool_id)
+
+
+def test_ctrl_c_ends_the_calls(sim_pool: SimPool, relay: PoolRelay, tmp_path: Path) -> None:
+    """The first one, though the pool answers none of them as long as the test runs."""
+    asked, over = threading.Semaphore(0), threading.Event()
+
+    def hang(method: str, _params: tuple) -> None:
+        if method == "host.call_plugin":
+            asked.release()
+            over.wait()
+
+    relay.before = hang
+    cli = AttestCli(tmp_path / "station", sim_pool)
+    cli.good("init")
+    try:
+        with cli.start(
+            "enroll", relay.url, "--pin", relay.pin, *cli.ek_ca(), start_new_session=True
+        ) as process:
+            assert all(asked.acquire(timeout=LIMIT_S) for _host in sim_pool.hosts)
+            process.send_signal(signal.SIGINT)
+            _out, said = process.communicate(timeout=XapiOptions().call_s / 2)
+        assert process.returncode == 130 and said.endswith("xentpm-attest: interrupted\n"), said
+        assert cli.run("pool", "list").out == ""
+    finally:
+        over.set()

@@ -196,17 +196,23 @@ def enrol_hosts(
     """Enrol hosts, several at a time; one that fails stops none of the others. In the order of ``hosts``.
 
     done: called in this thread as each host is finished, for a progress bar. Two of the hosts that show
-    the same EK or AK both fail.
+    the same EK or AK both fail. Whatever ends it early, as Ctrl-C, closes the client, and so ends the calls
+    that are under way.
     """
     results: dict[str, Enrolled] = {}
     with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="enrol") as pool:
         running: dict[Future[NewHost], HostInfo] = {
             pool.submit(enrol_host, client, info, rules, timeout): info for info in hosts
         }
-        for future in as_completed(running):
-            one = _outcome(running[future], future)
-            results[one.info.uuid] = one
-            done(one)
+        try:
+            for future in as_completed(running):
+                one = _outcome(running[future], future)
+                results[one.info.uuid] = one
+                done(one)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            raise
     ordered = [results[info.uuid] for info in hosts]
     return [_unless_twin(one, ordered) for one in ordered]
 
