@@ -49,6 +49,10 @@ MAX_TOML_LENGTH = 64 * 1024  # characters
 MAX_DURATION_S = 3660 * 86400.0  # ten years
 _MAX_DEPTH = 8  # tables and arrays within one another
 
+_NUMBERS = range(-(2**63), 2**63)  # 64 bits
+_TOO_LONG = "the number is too long, a whole number has at most 19 digits"
+_LONG_NUMBER = re.compile(r"[0-9](_?[0-9]){4299,}")  # which Python does not read
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 Choice = TypeVar("Choice")
@@ -80,10 +84,14 @@ def parse_toml(text: str) -> Table:
     except RecursionError:
         root.mistakes.append(Mistake("", "nested too deep"))
         return root
-    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
+    except tomllib.TOMLDecodeError as error:
         root.mistakes.append(_syntax_mistake(str(error)))
         return root
-    return Table(values, "", root.mistakes)
+    except ValueError:  # a number of more digits than Python reads, or a character that there is not
+        root.mistakes.append(_unreadable(text))
+        return root
+    _check_numbers(values, "", root.mistakes)
+    return root if root.mistakes else Table(values, "", root.mistakes)
 
 
 def key_path(parent: str, key: str) -> str:
@@ -291,6 +299,27 @@ def _check_depth(value: Any, left: int) -> None:
         raise RecursionError
     for child in children:
         _check_depth(child, left - 1)
+
+
+def _check_numbers(value: Any, path: str, mistakes: list[Mistake]) -> None:
+    """Note numbers that TOML does not have. One that is written in hex could be too long even to be shown."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            _check_numbers(child, key_path(path, key), mistakes)
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            _check_numbers(child, f"{path}[{number}]", mistakes)
+    elif isinstance(value, int) and value not in _NUMBERS:
+        mistakes.append(Mistake(path, _TOO_LONG))
+
+
+def _unreadable(text: str) -> Mistake:
+    for number, line in enumerate(text.split("\n"), 1):
+        found = _LONG_NUMBER.search(line)
+        if found is not None:
+            key = line[: found.start()].partition("=")[0].strip()
+            return Mistake(f"line {number}", f"{shown(key)}: {_TOO_LONG}" if key else _TOO_LONG)
+    return Mistake("", "no TOML: it has characters that there are not")
 
 
 def _syntax_mistake(message: str) -> Mistake:
