@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.files import open_file
 
 __all__ = ["MAX_SECRET_BYTES", "Secret", "SecretRef"]
 
@@ -71,10 +72,8 @@ def _read_env(name: str, environ: Mapping[str, str] | None) -> str:
 def _read_file(name: str) -> str:
     path = Path(name)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise UsageError(f"{path} is not a regular file")
             if mode & _FORBIDDEN_MODE:
                 raise UsageError(
                     f"{path} holds a secret and has mode {stat.S_IMODE(mode):04o}, expected 0600 or 0640",

@@ -21,9 +21,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from xentpm_lib.errors import UsageError
+from xentpm_lib.verifier.files import open_file
 from xentpm_lib.verifier.notify.config import ChannelConfig, read_channels, read_secret_ref
 from xentpm_lib.verifier.secret import SecretRef
-from xentpm_lib.verifier.toml_reader import Mistake, Table, parse_toml
+from xentpm_lib.verifier.toml_reader import MAX_TOML_LENGTH, Mistake, Table, parse_toml
 
 __all__ = ["DEFAULT_TEXT", "StationConfig", "StoreConfig", "load_config", "parse_config"]
 
@@ -103,7 +104,8 @@ def load_config(path: Path) -> StationConfig:
         UsageError: it cannot be read, or has mistakes: all of them, each with its path.
     """
     try:
-        text = path.read_text("utf-8")
+        with open_file(path) as file:
+            text = file.read(4 * MAX_TOML_LENGTH + 1).decode("utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"there is no {path}", "Make the station: xentpm-attest init") from error
     except (OSError, UnicodeDecodeError) as error:

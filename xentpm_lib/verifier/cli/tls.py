@@ -9,6 +9,7 @@ from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.cli import prompts, words
 from xentpm_lib.verifier.cli.grammar import Parser
 from xentpm_lib.verifier.cli.output import tell
+from xentpm_lib.verifier.files import open_file
 from xentpm_lib.verifier.operations.pools import first_contact, master_of
 from xentpm_lib.verifier.records import TlsTrust
 
@@ -68,7 +69,7 @@ def _confirmed(url: str) -> str:
 
 
 def _read_ca(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         data = file.read(_MAX_CA_BYTES + 1)
     if len(data) > _MAX_CA_BYTES or b"-----BEGIN CERTIFICATE-----" not in data:
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from xentpm_lib.errors import UsageError
 from xentpm_lib.evidence.certificate import trim_certificate
 from xentpm_lib.evidence.public import MAX_PUBLIC_SIZE, Public
+from xentpm_lib.verifier.files import open_file
 
 __all__ = ["EkAnchors", "fingerprint"]
 
@@ -97,7 +97,7 @@ def _load_authority(path: Path, certificates: list[x509.Certificate], skipped: l
         try:
             certificates.extend(_certificates(path))
         except UsageError as error:
-            error.hint = error.hint or _AUTHORITIES_HINT
+            error.hint = _AUTHORITIES_HINT
             raise
         return
     names = sorted(name for name in _listed(path) if name.lower().endswith(_SUFFIXES))
@@ -137,9 +137,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UsageError("{} is not a file".format(path))
+        with open_file(path) as file:
             data = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
         raise UsageError("{}: {}".format(path, error.strerror)) from error
@@ -164,7 +162,7 @@ def _load_pin(pin: str) -> list[str]:
     try:
         data = _read(path)
     except UsageError as error:
-        error.hint = error.hint or _PINS_HINT
+        error.hint = _PINS_HINT
         raise
     try:
         return _pins(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.appraisal.components import component
+from xentpm_lib.verifier.files import open_file
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.operations.shown_values import Values, boot_path, differences, of_host, of_reference
 from xentpm_lib.verifier.operations.station_use import append, who
@@ -206,7 +207,7 @@ def _change(station: Station, reference: ReferenceValues, item: LedgerItem) -> R
 
 
 def _read(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         data = file.read(limit + 1)
     try:
         return data.decode("utf-8")

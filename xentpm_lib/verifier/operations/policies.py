@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.files import open_file
 from xentpm_lib.verifier.operations.station_use import append
 from xentpm_lib.verifier.policy.loader import PolicyMistakes, load_policy, shipped, shipped_names
 from xentpm_lib.verifier.policy.model import Policy
@@ -35,7 +36,7 @@ class Listed:
 
 
 def check(path: Path) -> Checked:
-    """Look at a file. Raises: UsageError when it is no text; OSError."""
+    """Look at a file. Raises: UsageError when it is no file or no text; OSError."""
     try:
         return Checked(load_policy(_read(path), path.name))
     except PolicyMistakes as error:
@@ -95,7 +96,7 @@ def listing(station: Station) -> tuple[Listed, ...]:
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         data = file.read(4 * MAX_TOML_LENGTH + 1)
     try:
         return data.decode("utf-8")
