@@ -17,7 +17,7 @@ VERIFIER = [
     package + "; python_version >= '3.10'"
     for package in (
         "XenAPI>=2.14",
-        "cryptography>=45",  # custom extension policies
+        "cryptography>=49",  # extension policies, critical certificate policies among them
         "SQLAlchemy>=2.0",
         "alembic>=1.13",
         "pg8000>=1.30",

@@ -147,7 +147,9 @@ def _check_path(
     intermediates = [*anchors.intermediates, *_readable(sent)]
     builder = verification.PolicyBuilder().store(verification.Store(list(anchors.roots)))
     builder = builder.time(moment.replace(tzinfo=None)).max_chain_depth(MAX_CHAIN_DEPTH)
-    builder = builder.extension_policies(ca_policy=_ca_policy(), ee_policy=ExtensionPolicy.permit_all())
+    builder = builder.extension_policies(
+        ca_policy=_ca_policy(), ee_policy=_with_policies(ExtensionPolicy.permit_all())
+    )
     try:
         builder.build_client_verifier().verify(certificate, intermediates)
     except Exception as error:  # VerificationError, and what hostile certificates raise besides
@@ -157,11 +159,17 @@ def _check_path(
 
 
 def _ca_policy() -> ExtensionPolicy:
-    """The web's rules for authorities, except on key identifiers, names, and on whom they may certify."""
+    """The web's rules for authorities, except on key identifiers, policies, names, and whom they certify."""
     policy = ExtensionPolicy.webpki_defaults_ca()
     policy = policy.may_be_present(x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None)
+    policy = _with_policies(policy)
     policy = policy.may_be_present(x509.NameConstraints, Criticality.AGNOSTIC, _check_constraints)
     return policy.may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_ca_usage)
+
+
+def _with_policies(policy: ExtensionPolicy) -> ExtensionPolicy:
+    """Some makers say in a critical extension by which rules they certify. Any will do."""
+    return policy.may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
 
 
 def _check_ca_usage(
