@@ -5,6 +5,7 @@ All else is imported within ``main``: a Ctrl-C while that goes on must not end i
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: this process's); returns the exit status. 130 after Ctrl-C."""
+    _leave_no_core()
     try:
         from xentpm_lib.verifier.cli import command_line
 
@@ -20,3 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("xentpm-attest: interrupted", file=sys.stderr)
         return 130
+
+
+def _leave_no_core() -> None:
+    """A dump of the memory would hold the station's keys and the pools' passwords."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
