@@ -106,6 +106,11 @@ class Registry:
         """The pool with this UUID, or None."""
         return self._pools.get(pool_id)
 
+    def empty_pools(self) -> tuple[PoolRecord, ...]:
+        """The pools of which no host is enrolled any more: they are about to be removed."""
+        used = {host.pool_id for host in self.hosts()}
+        return tuple(pool for pool in self.pools() if pool.pool_id not in used)
+
     def hosts(self) -> tuple[HostRecord, ...]:
         """All enrolled hosts, in the order in which they were first enrolled."""
         return tuple(self._hosts.values())
@@ -163,6 +168,10 @@ class Registry:
     def is_known(self, host_id: str) -> bool:
         """Whether the host is enrolled, seen, or forgotten on purpose."""
         return host_id in self._hosts or host_id in self._unenrolled or host_id in self._forgotten
+
+    def was_forgotten(self, host_id: str) -> bool:
+        """Whether the host was forgotten on purpose, and not enrolled since."""
+        return host_id in self._forgotten
 
     def groups(self) -> tuple[str, ...]:
         """Every group that has a host, a policy or reference values."""

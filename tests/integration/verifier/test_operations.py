@@ -100,9 +100,9 @@ def test_chosen_hosts(station: Station) -> None:
 
 def test_the_password_goes_with_the_last_host(station: Station) -> None:
     pool_id = station.registry.pools()[0].pool_id
-    hosts.forget(station, "host2")
+    hosts.forget(station, station.registry.host("host2"))
     assert station.store.get_credentials(pool_id) is not None
-    hosts.forget(station, "host1")
+    hosts.forget(station, station.registry.host("host1"))
     assert station.store.get_credentials(pool_id) is None and not station.registry.pools()
 
 

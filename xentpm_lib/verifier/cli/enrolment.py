@@ -57,10 +57,17 @@ def add(commands: Commands) -> None:
         _forget,
         "stop watching a host",
         "xentpm-attest forget host2",
-        "What was recorded about it is kept: see history UUID. Taking it up again needs a new enrolment.",
+        "What was recorded about it is kept: see history UUID. Taking it up again needs a new enrolment. With"
+        " the last host of a pool the pool and its password are forgotten, once the marks are taken off its"
+        " hosts or that is given up; the same command with the host's UUID tries it again.",
     )
     forget.add_argument("host", metavar="HOST", help="name or UUID")
     forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.add_argument(
+        "--now",
+        action="store_true",
+        help="do not wait for a pool that does not answer; its hosts keep the marks",
+    )
 
 
 def _add_enroll(commands: Commands) -> None:
@@ -206,17 +213,24 @@ def _enrolment_json(done: enrolment.Enrolment) -> dict[str, Any]:
 
 def _forget(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        host = hosts.found(station, arguments.host)
-        if not arguments.yes:
-            prompts.confirm(
-                f"Stop watching {host.name} ({host.host_id})?",
-                f"{host.name} is watched as before",
-                "--yes forgets it without a question.",
-            )
-        hosts.forget(station, host)
+        if hosts.was_forgotten(station, arguments.host):
+            host_id = name = arguments.host.lower()
+            told = hosts.finish_forgetting(station, arguments.now)
+        else:
+            host = hosts.found(station, arguments.host)
+            host_id, name = host.host_id, host.name
+            if not arguments.yes:
+                prompts.confirm(
+                    f"Stop watching {name} ({host_id})?",
+                    f"{name} is watched as before",
+                    "--yes forgets it without a question.",
+                )
+            told = hosts.forget(station, host, arguments.now)
     if out.as_json:
-        out.document({"uuid": host.host_id, "name": host.name})
+        out.document({"uuid": host_id, "name": name})
     else:
-        out.text(f"{host.name} is not watched any more.")
-        out.note(f"What was recorded of it: xentpm-attest history {host.host_id}")
+        out.text(f"{name} is not watched any more.")
+        out.note(f"What was recorded of it: xentpm-attest history {host_id}")
+    for sentence in told:
+        out.note(sentence)
     return 0

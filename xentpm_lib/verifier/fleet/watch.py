@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from types import FrameType
 
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
 from xentpm_lib.verifier.fleet.fleet import Fleet
 from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
+from xentpm_lib.verifier.fleet.others import CHANGED
 from xentpm_lib.verifier.fleet.roster import Effects
 from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.fleet.states import Transition
@@ -34,6 +36,7 @@ _SPREAD_S = 0.005
 """At a start, hosts that are overdue are begun with so far apart, at most all within one period."""
 _DISPATCHER_S = 0.5
 _DEFAULT_KEEP_S = 90 * 86400.0
+_WHO = "xentpm-attest"
 
 _LOG = logging.getLogger(__name__)
 
@@ -176,6 +179,17 @@ class Watch:
             _LOG.error("the store cannot be read, trying again: %s", error)
             return
         self._take_up(effects)
+        self._forget_pools()
+
+    def _forget_pools(self) -> None:
+        """Forget the pools whose last host was forgotten, once their marks are taken off."""
+        try:
+            remove_empty_pools(self._station, _WHO)
+        except StoreError as error:
+            if error.code == ALTERED:
+                raise
+            if error.code != CHANGED:  # else it is tried again when that is taken up
+                _LOG.error("a pool without hosts cannot be forgotten: %s", error)
 
     def _take_up(self, effects: Effects) -> None:
         schedule, roster, now = self._fleet.engine.schedule, self._fleet.roster, time.monotonic()
@@ -233,7 +247,9 @@ class Watch:
         engine = self._fleet.engine
         with engine.lock:
             troubled = engine.schedule.pools_in_trouble
-        pools = [pool.pool_id for pool in self._station.registry.pools() if pool.pool_id not in troubled]
+        registry = self._station.registry
+        passed_over = {pool.pool_id for pool in registry.empty_pools()} | set(troubled)
+        pools = [pool.pool_id for pool in registry.pools() if pool.pool_id not in passed_over]
         try:
             if look_at_pools(self._station, pools, self._fleet.client_of, self._clock):
                 self._dispatcher.wake()

@@ -6,22 +6,54 @@ import time
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.clients import Clients
+from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
 from xentpm_lib.verifier.notify.channels import channels_of
+from xentpm_lib.verifier.notify.config import BUILT_IN
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.operations.pools import credentials_for
+from xentpm_lib.verifier.operations.station_use import who
+from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "leave_pools"]
 
 _LIMIT_S = 10.0
 _CLOSE_S = 2.0
+_TRIES = 20  # to write while others do
+_EVER = 1e12  # seconds since 1970
+_GIVEN_UP = 1000  # notifications at a time
 _WATCHED = "XENTPM_STORE_WATCHED"
+_CHANGED = "XENTPM_STORE_CHANGED"
 
 
 def deliver(station: Station) -> list[str]:
-    """Try what waits in the outbox once. What failed stays there; it is told in sentences."""
+    """Try once what waits in the outbox, and forget the pools that nobody needs any more.
+
+    What failed stays there; it is told in sentences. Raises: StoreError.
+    """
+    watched = _try(station)
+    staying = _remove_empty_pools(station)
+    return ([] if watched else _waiting(station)) + [_stays(pool, watched) for pool in staying]
+
+
+def leave_pools(station: Station) -> None:
+    """Forget the pools without hosts at once; what is to be told there is given up. Raises: StoreError."""
+    through_pools = [channel.name for channel in (*station.channels, BUILT_IN) if channel.per_pool]
+    empty = {pool.pool_id for pool in station.registry.empty_pools()}
+    for channel in through_pools:
+        after = 0
+        while pending := station.store.outbox_due(_EVER, _GIVEN_UP, channel, after):
+            after = pending[-1].sequence
+            for one in pending:
+                if one.notification.pool_id in empty:
+                    station.store.outbox_give_up(one.sequence, "the pool was forgotten at once")
+    _remove_empty_pools(station)
+
+
+def _try(station: Station) -> bool:
+    """Deliver, for some seconds. Whether a watch runs, which is left to do it."""
     if not station.store.outbox_due(time.time(), 1):
-        return []
+        return False
     clients = Clients(lambda pool_id: credentials_for(station, pool_id))
     channels = channels_of(station.channels, lambda pool_id: clients.of(station.registry.pool(pool_id)))
     try:
@@ -30,10 +62,38 @@ def deliver(station: Station) -> list[str]:
     except StoreError as error:
         if error.code != _WATCHED:
             raise
-        return []
+        return True
     finally:
         clients.close(_CLOSE_S)
-    waiting = sum(states.get("pending", 0) for states in station.store.outbox_counts().values())
+    return False
+
+
+def _remove_empty_pools(station: Station) -> list[PoolRecord]:
+    """Those that stay, for something is still to be told there."""
+    for _ in range(_TRIES):
+        station.refresh()
+        try:
+            staying = remove_empty_pools(station, who())
+        except StoreError as error:
+            if error.code != _CHANGED:
+                raise
+            continue
+        station.refresh()
+        return staying
+    return list(station.registry.empty_pools())
+
+
+def _stays(pool: PoolRecord, watched: bool) -> str:
+    by = "the watch goes on trying" if watched else "a watch, and every attest, tries it again"
+    return (
+        f"The pool {pool.name} ({pool.pool_id}) and its password stay until the marks are taken off its"
+        f" hosts, or that is given up; {by}."
+        " Not to wait for it: xentpm-attest forget UUID --now, with the host's UUID."
+    )
+
+
+def _waiting(station: Station) -> list[str]:
+    waiting = sum(lane.count for lane in station.store.outbox_lanes("pending"))
     if not waiting:
         return []
     many = "1 notification waits" if waiting == 1 else f"{waiting} notifications wait"

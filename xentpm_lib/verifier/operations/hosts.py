@@ -11,7 +11,7 @@ from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.fleet.states import state_at
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
-from xentpm_lib.verifier.operations.delivering import deliver
+from xentpm_lib.verifier.operations.delivering import deliver, leave_pools
 from xentpm_lib.verifier.operations.station_use import append, pool_named, who
 from xentpm_lib.verifier.records import HostRecord, PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import AttestationResult, State
@@ -21,6 +21,7 @@ __all__ = [
     "NOT_ATTESTED",
     "HostView",
     "expect_asset_tag",
+    "finish_forgetting",
     "forget",
     "found",
     "named",
@@ -28,6 +29,7 @@ __all__ = [
     "unenrolled",
     "view",
     "views",
+    "was_forgotten",
     "why_stale",
 ]
 
@@ -108,24 +110,39 @@ def unenrolled(station: Station, pool: str | None = None) -> list[UnenrolledHost
     return [one for one in station.registry.unenrolled() if pool_id in (None, one.pool_id)]
 
 
-def forget(station: Station, host: HostRecord | UnenrolledHost) -> None:
-    """Stop watching a host, or listing one that is not enrolled.
+def forget(station: Station, host: HostRecord | UnenrolledHost, now: bool = False) -> list[str]:
+    """Stop watching a host, or listing one that is not enrolled. What is still to be done is told.
 
-    With the last one of its pool that is enrolled, the pool and its password are forgotten, too.
+    With the last one of its pool that is enrolled the pool and its password are forgotten, too: once the
+    marks are taken off the hosts, or with ``now`` at once. ``deliver`` and a watch finish it.
 
     Raises:
         StoreError.
     """
     if isinstance(host, UnenrolledHost):
         append(station, ledger_bodies.host_removed(host.host_id))
-        return
+        return []
     removed = ledger_bodies.host_removed(host.host_id)
     station.store.append_all([removed], who(), _farewell(station, host))
+    return finish_forgetting(station, now)
+
+
+def was_forgotten(station: Station, word: str) -> bool:
+    """Whether it is the UUID of a host that was forgotten, while the pool of such a host is still known."""
+    return station.registry.was_forgotten(word.lower()) and bool(station.registry.empty_pools())
+
+
+def finish_forgetting(station: Station, now: bool = False) -> list[str]:
+    """Do what is left to do for hosts that were forgotten, and tell what stays. Raises: StoreError.
+
+    now: do not wait for pools that do not answer.
+    """
     station.refresh()
-    deliver(station)  # marks on the host are taken away while its pool is known
-    if all(other.pool_id != host.pool_id for other in station.registry.hosts()):
-        append(station, ledger_bodies.pool_removed(host.pool_id))
-        station.store.drop_credentials(host.pool_id)
+    told = deliver(station)
+    if now and station.registry.empty_pools():
+        leave_pools(station)
+        return []
+    return told
 
 
 def _farewell(station: Station, host: HostRecord) -> tuple[Notification, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.notification import MAX_BODY_BYTES, Notification, Pending
+from xentpm_lib.verifier.store.model import Lane
 from xentpm_lib.verifier.store.result_rows import clean_text
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.tables import outbox
@@ -72,6 +73,16 @@ class Outbox:
         for channel, state, count in connection.execute(query):
             found.setdefault(channel, {})[state] = count
         return found
+
+    def lanes(self, connection: Connection, state: str | None) -> list[Lane]:
+        """The rows, or those of a state, counted by channel, pool and state."""
+        columns = (outbox.c.channel, outbox.c.pool_id, outbox.c.state)
+        tried = case((outbox.c.attempts > 0, outbox.c.created_at))
+        query = select(*columns, func.count(), func.min(outbox.c.created_at), func.min(tried))
+        query = query.add_columns(func.max(outbox.c.finished_at)).group_by(*columns)
+        if state is not None:
+            query = query.where(outbox.c.state == state)
+        return [Lane(*row) for row in connection.execute(query.order_by(*columns))]
 
     def holds(self, row: Any) -> bool:
         """Whether the verifier wrote the row."""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
-from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, with_result
+from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, pool_removed, with_result
 from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.notification import Notification, Pending
 from xentpm_lib.verifier.result import AttestationResult
@@ -33,6 +33,7 @@ from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.model import (
     ALTERED,
     Entry,
+    Lane,
     Problem,
     Pruned,
     Recorded,
@@ -238,6 +239,14 @@ class Store:
         with self._database.write() as connection:
             self._credentials.drop(connection, pool_id)
 
+    def remove_pools(self, pool_ids: Sequence[str], who: str, after: int) -> None:
+        """Remove pools together with how to log in to them: both, or nothing. after: as ``append_all``."""
+        with self._database.write() as connection:
+            entries = self._append(connection, [pool_removed(one) for one in pool_ids], who, after)
+            for pool_id in pool_ids:
+                self._credentials.drop(connection, pool_id)
+        self._advance(entries)
+
     # The outbox.
 
     def outbox_add(self, notifications: Sequence[Notification]) -> None:
@@ -275,6 +284,11 @@ class Store:
         """It is not tried any more."""
         with self._database.write() as connection:
             self._outbox.finish(connection, sequence, "failed", error, self._clock())
+
+    def outbox_lanes(self, state: str | None = None) -> list[Lane]:
+        """How many notifications there are of each channel and pool, by state; of one state, where given."""
+        with self._database.read() as connection:
+            return self._outbox.lanes(connection, state)
 
     def outbox_counts(self) -> dict[str, dict[str, int]]:
         """Channel to state (``pending``, ``delivered``, ``failed``, ``altered``) to how many."""
