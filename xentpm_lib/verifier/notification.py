@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAX_BODY_BYTES", "Notification", "Pending"]
+__all__ = ["MAX_BODY_BYTES", "Kept", "Lane", "Notification", "Pending"]
 
 MAX_BODY_BYTES = 64 * 1024
 """Of a notification's body, as UTF-8."""
@@ -40,3 +40,37 @@ class Pending:
     attempts: int = 0
     next_at: float = 0.0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A notification as the outbox has it, delivered or not.
+
+    state: ``pending``, ``delivered``, ``failed`` (given up), ``superseded`` (by a newer one, or there was
+    nothing to do any more), ``altered`` (not what was put in; then its body is empty).
+    finished_at: when it came to that; None while it is pending.
+    """
+
+    sequence: int
+    notification: Notification
+    state: str
+    attempts: int
+    error: str
+    finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The notifications of one channel that are about one pool and in one state, see ``Kept``.
+
+    failed: those that failed at least once; the others are another lane. oldest: when the first was made.
+    finished: when the last was delivered or given up; None for those that wait.
+    """
+
+    channel: str
+    pool_id: str
+    state: str
+    failed: bool
+    count: int
+    oldest: float
+    finished: float | None

@@ -43,8 +43,19 @@ def _list(arguments: argparse.Namespace, out: Output) -> int:
     if out.as_json:
         out.document([one.to_object() for one in found])
     elif found:
-        rows = [[one.name, one.kind, str(one.waiting), clock_time(one.oldest), one.error] for one in found]
-        out.table(["CHANNEL", "TYPE", "WAITING", "SINCE", "LAST ERROR"], rows)
+        rows = [
+            [
+                one.name,
+                one.kind,
+                one.state,
+                str(one.waiting),
+                str(one.given_up),
+                clock_time(one.oldest),
+                one.error,
+            ]
+            for one in found
+        ]
+        out.table(["CHANNEL", "TYPE", "STATE", "WAITING", "GIVEN UP", "SINCE", "LAST ERROR"], rows)
     else:
         out.note("There are no channels: station.toml has no [[notify]] table.")
     return 0

@@ -32,8 +32,9 @@ def pause_after(attempts: int, asked: float = 0.0) -> float:
 class Trouble:
     """A lane that has delivered nothing since a failure.
 
-    since: creation of the notification that failed first. cause: its identifier. attempts: failures in a row.
-    until: when to try again.
+    since: creation of the notification that failed first, or the last delivery if that was later.
+    cause: its identifier, which tells this trouble from others. attempts: failures in a row.
+    until: when to try again. wide: the way is blocked; else each was refused by itself.
     """
 
     lane: str
@@ -43,6 +44,7 @@ class Trouble:
     until: float
     error: str
     reported: bool = False
+    wide: bool = True
 
 
 class Backlog:
@@ -54,6 +56,7 @@ class Backlog:
         self._waiting: dict[int, Pending] = {}  # by sequence, ascending
         self._flying: dict[str, int] = {}  # lane: what is being delivered
         self._quiet: dict[str, float] = {}  # lane: until when it pauses after a message
+        self._arrived: dict[str, float] = {}  # lane: when something was delivered last
         self._finished: set[int] = set()  # since the last look into the outbox began
         self.troubles: dict[str, Trouble] = {}
         self.last_sequence = 0
@@ -96,17 +99,16 @@ class Backlog:
         """
         held: set[str] = set()
         best: Pending | None = None
-        patient = sum(lane in self.troubles for lane in self._flying) < self._troubled_at_once
+        patient = sum(self._blocked(lane) for lane in self._flying) < self._troubled_at_once
         for pending in self._waiting.values():
             lane, host = self.lane(pending), pending.notification.host_id
-            trouble = self.troubles.get(lane)
             if lane in self._flying or host in held or self._rests(lane, now):
                 continue
             if host:
                 held.add(host)  # none of its later ones before this
             if pending.next_at > now:
                 continue
-            if trouble is None:
+            if not self._blocked(lane):
                 best = pending
                 break
             if patient and (best is None or pending.attempts < best.attempts):
@@ -133,6 +135,10 @@ class Backlog:
         """Deliver nothing more in its lane before."""
         self._quiet[self.lane(pending)] = until
 
+    def _blocked(self, lane: str) -> bool:
+        trouble = self.troubles.get(lane)
+        return trouble is not None and trouble.wide
+
     def _rests(self, lane: str, now: float) -> bool:
         trouble = self.troubles.get(lane)
         return (trouble is not None and trouble.until > now) or self._quiet.get(lane, 0.0) > now
@@ -149,16 +155,19 @@ class Backlog:
         if not wide:
             return pending.attempts
         trouble = self.troubles.get(self.lane(pending))
-        return 0 if trouble is None else trouble.attempts
+        return 0 if trouble is None or not trouble.wide else trouble.attempts
 
-    def finished(self, pending: Pending, delivered: bool) -> Trouble | None:
+    def finished(self, pending: Pending, delivered: bool, now: float = 0.0) -> Trouble | None:
         """It arrived, or never will. Returns the trouble that its lane had until it arrived, if any."""
         lane = self.lane(pending)
         if self._flying.get(lane) == pending.sequence:
             del self._flying[lane]
         self._waiting.pop(pending.sequence, None)
         self._finished.add(pending.sequence)
-        return self.troubles.pop(lane, None) if delivered else None
+        if not delivered:
+            return None
+        self._arrived[lane] = now
+        return self.troubles.pop(lane, None)
 
     def failed(self, pending: Pending, error: str, wide: bool, next_at: float) -> None:
         """It was not delivered, and is to be tried again. wide: so is nothing else of its lane before."""
@@ -168,9 +177,13 @@ class Backlog:
         tried = pending.attempts + 1
         if pending.sequence in self._waiting:
             self._waiting[pending.sequence] = replace(pending, attempts=tried, next_at=next_at, error=error)
-        if wide:
-            old = self.troubles.get(lane) or _first(pending, lane)
-            self.troubles[lane] = replace(old, attempts=old.attempts + 1, until=next_at, error=error)
+        old = self.troubles.get(lane)
+        if wide or old is None or not old.wide:
+            attempts = old.attempts + 1 if old is not None and old.wide is wide else 1
+            until = next_at if wide else 0.0
+            self.troubles[lane] = replace(
+                old or self._first(pending, lane), attempts=attempts, until=until, error=error, wide=wide
+            )
 
     def expired(self, now: float) -> list[Pending]:
         """Those too old to be tried once more, in a lane that is in trouble. They are taken out."""
@@ -179,7 +192,7 @@ class Backlog:
             pending
             for pending in self._waiting.values()
             if pending.notification.created_at <= oldest
-            and self.lane(pending) in self.troubles
+            and self._blocked(self.lane(pending))
             and pending.sequence not in self._flying.values()
         ]
         for pending in found:
@@ -191,6 +204,10 @@ class Backlog:
         if trouble.lane in self.troubles:
             self.troubles[trouble.lane] = replace(self.troubles[trouble.lane], reported=True)
 
+    def recall(self, lane: str, cause: str, since: float) -> None:
+        """Others were told of a lane's trouble before this process was started, and of no end of it."""
+        self.troubles[lane] = Trouble(lane, since, cause, 0, 0.0, "", reported=True, wide=False)
+
     def lane(self, pending: Pending) -> str:
         """What is blocked when the way of this one is: its pool, or the whole channel (empty)."""
         return pending.notification.pool_id if self._config.per_pool else ""
@@ -198,10 +215,21 @@ class Backlog:
     def _recall(self, pending: Pending) -> None:
         """After a restart: a lane whose notification has failed before is in trouble until one arrives."""
         lane = self.lane(pending)
-        if pending.attempts and lane not in self.troubles:
+        old = self.troubles.get(lane)
+        if pending.attempts and (old is None or old.attempts == 0):
             self.troubles[lane] = replace(
-                _first(pending, lane), attempts=pending.attempts, until=pending.next_at, error=pending.error
+                old or self._first(pending, lane),
+                attempts=pending.attempts,
+                until=pending.next_at,
+                error=pending.error,
+                wide=True,
             )
+
+    def _first(self, pending: Pending, lane: str) -> Trouble:
+        """The trouble that this one's failure begins."""
+        made = pending.notification
+        since = max(made.created_at, self._arrived.get(lane, 0.0))
+        return Trouble(lane, since, made.notification_id, 0, 0.0, "")
 
     def _supersede(self) -> list[Pending]:
         newest = {one.notification.host_id: sequence for sequence, one in self._waiting.items()}
@@ -216,9 +244,3 @@ class Backlog:
             self._waiting.pop(pending.sequence)
             self._finished.add(pending.sequence)
         return old
-
-
-def _first(pending: Pending, lane: str) -> Trouble:
-    """The trouble that this one's failure begins."""
-    made = pending.notification
-    return Trouble(lane, made.created_at, made.notification_id, 0, 0.0, "")

@@ -132,13 +132,17 @@ def trial(
 
 
 def channel_event(
-    event: Event, failing: str, told: ChannelConfig, now: float, cause: str, detail: str
+    event: Event, failing: str, told: ChannelConfig, now: float, cause: str, detail: str, pool_id: str = ""
 ) -> Notification:
-    """For ``told``: that another channel fails, or works again. cause: tells one such event from another."""
+    """For ``told``: that another channel fails, or works again. cause: tells one such event from another.
+
+    pool_id: where it fails in one pool only.
+    """
     said = "cannot deliver" if event is Event.CHANNEL_FAILED else "delivers again"
     summary = f"The notification channel {failing} {said}{': ' + detail if detail else ''}"
     document = Document(event, now, summary, channel=failing)
-    return _notification(told.name, document, f"{event.value} {failing} {cause}")
+    made = _notification(told.name, document, f"{event.value} {failing} {cause}")
+    return replace(made, pool_id=pool_id)
 
 
 def _wants(channel: ChannelConfig, change: Change) -> bool:

@@ -72,7 +72,7 @@ class Courier:
                 pointless = self._backlog.add(found)
                 self._ready.notify_all()
             for pending in pointless:
-                self._done(pending)
+                self._outbox.outbox_superseded(pending.sequence)
         with self._ready:
             expired = self._backlog.expired(self._clock())
         for pending in expired:
@@ -87,6 +87,11 @@ class Courier:
         """Others were told of it."""
         with self._ready:
             self._backlog.reported(trouble)
+
+    def recall(self, lane: str, cause: str, since: float) -> None:
+        """Others were told of a lane's trouble before this process was started. Before the first ``feed``."""
+        with self._ready:
+            self._backlog.recall(lane, cause, since)
 
     def resting(self) -> bool:
         """Whether nothing is being delivered and nothing is due."""
@@ -146,7 +151,8 @@ class Courier:
         with self._ready:
             if isinstance(self.channel, GroupChannel):
                 self._backlog.pause(group[0], self._clock() + self.channel.pause)
-            troubles = [self._backlog.finished(pending, delivered=True) for pending in group]
+            now = self._clock()
+            troubles = [self._backlog.finished(pending, delivered=True, now=now) for pending in group]
             self._ready.notify_all()
         for trouble in troubles:
             if trouble is not None:

@@ -24,11 +24,10 @@ from xentpm_lib.verifier.notify.courier import Courier
 from xentpm_lib.verifier.notify.delivery import Channel
 from xentpm_lib.verifier.notify.document import Event
 from xentpm_lib.verifier.notify.outbox import Outbox
+from xentpm_lib.verifier.notify.reports import REPORT_AFTER_S, open_reports
 
 __all__ = ["REPORT_AFTER_S", "Dispatcher"]
 
-REPORT_AFTER_S = 900.0
-"""A channel that has delivered nothing for so long is told of through the others, once."""
 _POLL_S = 1.0
 _STORE_PAUSE_S = 10.0
 _CLOSE_S = 3.0
@@ -55,6 +54,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._turns = 0
+        self._recalled = False
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     def __enter__(self) -> Dispatcher:
@@ -103,6 +103,7 @@ class Dispatcher:
             self._wake.clear()
             pause = _POLL_S
             try:
+                self._recall()
                 for courier in self._couriers:
                     courier.feed()
                 self._report()
@@ -117,12 +118,26 @@ class Dispatcher:
             self._turns += 1
             self._wake.wait(pause)
 
+    def _recall(self) -> None:
+        """At the start: which channels people were told of as failing, and not yet as working.
+
+        Raises: StoreError.
+        """
+        if self._recalled:
+            return
+        couriers = {courier.config.name: courier for courier in self._couriers}
+        for (channel, lane), (cause, since) in open_reports(self._outbox).items():
+            if channel in couriers:
+                couriers[channel].recall(lane, cause, since)
+        self._recalled = True
+
     def _report(self) -> None:
         now = self._clock()
         for courier in self._couriers:
             for trouble in courier.troubles():
                 if not trouble.reported and now - trouble.since >= self._report_after:
-                    _LOG.error("channel %s delivers nothing: %s", courier.config.name, trouble.error)
+                    of = f" (pool {trouble.lane})" if trouble.lane else ""
+                    _LOG.error("channel %s%s delivers nothing: %s", courier.config.name, of, trouble.error)
                     self._outbox.outbox_add(self._events(Event.CHANNEL_FAILED, courier.config, trouble))
                     courier.reported(trouble)
 
@@ -140,7 +155,7 @@ class Dispatcher:
             detail = f"pool {trouble.lane}" if trouble.lane else ""
         now = self._clock()
         return [
-            channel_event(event, failing.name, courier.config, now, trouble.cause, detail)
+            channel_event(event, failing.name, courier.config, now, trouble.cause, detail, trouble.lane)
             for courier in self._couriers
             if courier.config.kind in _REPORTERS and courier.config.name != failing.name
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from xentpm_lib.verifier.notification import Notification, Pending
+from xentpm_lib.verifier.notification import Kept, Notification, Pending
 
 __all__ = ["Outbox"]
 
@@ -24,8 +24,14 @@ class Outbox(Protocol):
     def outbox_add(self, notifications: Sequence[Notification]) -> None:
         """Add notifications; one whose identifier is there already, delivered or not, is passed over."""
 
+    def outbox_newest(self, limit: int, before: int | None = ..., **only: str) -> Sequence[Kept]:
+        """What was ever put in and is still kept, newest first. only: ``host_id``, ``channel``, ``state``."""
+
     def outbox_done(self, sequence: int) -> None:
-        """It is delivered, or pointless by now."""
+        """It is delivered."""
+
+    def outbox_superseded(self, sequence: int) -> None:
+        """It need not be delivered any more."""
 
     def outbox_failed(self, sequence: int, error: str, next_at: float) -> None:
         """One more attempt failed; it is to be tried again at ``next_at``."""

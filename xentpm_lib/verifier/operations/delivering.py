@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.clients import Clients
@@ -10,6 +11,7 @@ from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
 from xentpm_lib.verifier.notify.channels import channels_of
 from xentpm_lib.verifier.notify.config import BUILT_IN
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
+from xentpm_lib.verifier.operations import channels
 from xentpm_lib.verifier.operations.pools import credentials_for
 from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.records import PoolRecord
@@ -33,7 +35,9 @@ def deliver(station: Station) -> list[str]:
     """
     watched = _try(station)
     staying = _remove_empty_pools(station)
-    return ([] if watched else _waiting(station)) + [_stays(pool, watched) for pool in staying]
+    found = channels.listing(station)
+    told = channels.failures(found) + ([] if watched else _waiting(found))
+    return told + [_stays(pool, watched) for pool in staying]
 
 
 def leave_pools(station: Station) -> None:
@@ -55,9 +59,9 @@ def _try(station: Station) -> bool:
     if not station.store.outbox_due(time.time(), 1):
         return False
     clients = Clients(lambda pool_id: credentials_for(station, pool_id))
-    channels = channels_of(station.channels, lambda pool_id: clients.of(station.registry.pool(pool_id)))
+    ways = channels_of(station.channels, lambda pool_id: clients.of(station.registry.pool(pool_id)))
     try:
-        with station.store.watch_lock(), Dispatcher(station.store, channels) as dispatcher:
+        with station.store.watch_lock(), Dispatcher(station.store, ways) as dispatcher:
             dispatcher.drain(_LIMIT_S)
     except StoreError as error:
         if error.code != _WATCHED:
@@ -92,9 +96,19 @@ def _stays(pool: PoolRecord, watched: bool) -> str:
     )
 
 
-def _waiting(station: Station) -> list[str]:
-    waiting = sum(lane.count for lane in station.store.outbox_lanes("pending"))
-    if not waiting:
-        return []
-    many = "1 notification waits" if waiting == 1 else f"{waiting} notifications wait"
-    return [f"{many} to be delivered. See: xentpm-attest channels list. The watch goes on trying."]
+def _waiting(found: Sequence[channels.ListedChannel]) -> list[str]:
+    """What waits, while no watch runs. A channel that fails is told of by another sentence."""
+    waiting = sum(one.waiting for one in found if one.state == "ok")
+    gone = [one.name for one in found if one.state == "removed"]
+    told = []
+    if waiting:
+        many = "1 notification waits" if waiting == 1 else f"{waiting} notifications wait"
+        told.append(
+            f"{many} to be delivered; a watch, and every attest, tries again. See: xentpm-attest channels"
+        )
+    if gone:
+        told.append(
+            f"Notifications wait for what station.toml does not have any more: {', '.join(gone)}."
+            " Give them up: xentpm-attest channels clean"
+        )
+    return told

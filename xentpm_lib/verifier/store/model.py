@@ -11,16 +11,7 @@ from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.result import AttestationResult, TpmClock
 from xentpm_lib.verifier.secret import Secret, SecretRef
 
-__all__ = [
-    "ALTERED",
-    "Entry",
-    "Lane",
-    "Problem",
-    "Pruned",
-    "Recorded",
-    "StoredCredentials",
-    "StoredResult",
-]
+__all__ = ["ALTERED", "Entry", "Problem", "Pruned", "Recorded", "StoredCredentials", "StoredResult"]
 
 ALTERED = "XENTPM_STORE_ALTERED"
 """The code of the StoreError that says: a record was changed behind the verifier's back."""
@@ -78,24 +69,6 @@ class StoredCredentials:
     def password(self) -> Secret:
         """The password as it is now. Raises: UsageError when it is not where it should be."""
         return self.secret.read() if isinstance(self.secret, SecretRef) else self.secret
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The notifications of one channel that are about one pool and in one state.
-
-    state: ``pending``, ``delivered``, ``failed``, ``altered``. oldest: when the first was made.
-    tried: when the first was made of those that failed at least once; None without one.
-    finished: when the last was delivered or given up; None for those that wait.
-    """
-
-    channel: str
-    pool_id: str
-    state: str
-    count: int
-    oldest: float
-    tried: float | None
-    finished: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ A row is sealed: whoever writes into the database cannot make the station sign a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, select, update
 
 from xentpm_lib.errors import UsageError
-from xentpm_lib.verifier.notification import MAX_BODY_BYTES, Notification, Pending
-from xentpm_lib.verifier.store.model import Lane
+from xentpm_lib.verifier.notification import MAX_BODY_BYTES, Kept, Lane, Notification, Pending
 from xentpm_lib.verifier.store.result_rows import clean_text
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.tables import outbox
@@ -55,7 +55,7 @@ class Outbox:
         return due, [row["sequence"] for row in rows if not self.holds(row)]
 
     def finish(self, connection: Connection, sequence: int, state: str, error: str, now: float) -> None:
-        """The row is not tried any more: ``delivered``, ``failed`` or ``altered``."""
+        """The row is not tried any more: ``delivered``, ``superseded``, ``failed`` or ``altered``."""
         values = {"state": state, "error": _clean_error(error), "finished_at": float(now)}
         connection.execute(update(outbox).where(outbox.c.sequence == sequence).values(**values))
 
@@ -75,14 +75,28 @@ class Outbox:
         return found
 
     def lanes(self, connection: Connection, state: str | None) -> list[Lane]:
-        """The rows, or those of a state, counted by channel, pool and state."""
-        columns = (outbox.c.channel, outbox.c.pool_id, outbox.c.state)
-        tried = case((outbox.c.attempts > 0, outbox.c.created_at))
-        query = select(*columns, func.count(), func.min(outbox.c.created_at), func.min(tried))
-        query = query.add_columns(func.max(outbox.c.finished_at)).group_by(*columns)
+        """The rows, or those of a state, counted by channel, pool, state and whether they failed."""
+        failed = case((outbox.c.attempts > 0, 1), else_=0).label("failed")
+        columns = (outbox.c.channel, outbox.c.pool_id, outbox.c.state, failed)
+        numbers = (func.count(), func.min(outbox.c.created_at), func.max(outbox.c.finished_at))
+        query = select(*columns, *numbers).group_by(*columns)
         if state is not None:
             query = query.where(outbox.c.state == state)
-        return [Lane(*row) for row in connection.execute(query.order_by(*columns))]
+        rows = connection.execute(query.order_by(*columns))
+        return [
+            Lane(channel, pool_id, state, bool(tried), count, oldest, finished)
+            for channel, pool_id, state, tried, count, oldest, finished in rows
+        ]
+
+    def newest(
+        self, connection: Connection, limit: int, before: int | None, only: dict[str, str]
+    ) -> list[Kept]:
+        """Rows, newest first, whose columns have the values of ``only``; with ``before``, older ones."""
+        query = select(outbox).where(*(outbox.c[name] == value for name, value in only.items()))
+        if before is not None:
+            query = query.where(outbox.c.sequence < before)
+        rows = connection.execute(query.order_by(outbox.c.sequence.desc()).limit(limit)).mappings()
+        return [self._kept(row) for row in rows]
 
     def holds(self, row: Any) -> bool:
         """Whether the verifier wrote the row."""
@@ -108,17 +122,25 @@ class Outbox:
         return {**row, "attempts": 0, "next_at": 0.0, "state": _PENDING, "error": "", "mac": seal}
 
     def _pending(self, row: Any) -> Pending:
-        notification = Notification(
-            row["notification_id"],
-            row["channel"],
-            row["host_id"],
-            row["pool_id"],
-            row["created_at"],
-            row["body"],
-        )
         # These change with every attempt and are not sealed.
-        attempts = row["attempts"] if isinstance(row["attempts"], int) else 0
-        return Pending(row["sequence"], notification, attempts, float(row["next_at"]), str(row["error"]))
+        return Pending(
+            row["sequence"], _notification(row), _attempts(row), float(row["next_at"]), str(row["error"])
+        )
+
+    def _kept(self, row: Any) -> Kept:
+        made, state = _notification(row), str(row["state"])
+        if not self.holds(row):
+            made, state = replace(made, body=""), "altered"
+        return Kept(row["sequence"], made, state, _attempts(row), str(row["error"]), row["finished_at"])
+
+
+def _notification(row: Any) -> Notification:
+    columns = ("notification_id", "channel", "host_id", "pool_id", "created_at", "body")
+    return Notification(*(row[name] for name in columns))
+
+
+def _attempts(row: Any) -> int:
+    return row["attempts"] if isinstance(row["attempts"], int) else 0
 
 
 def _clean_error(error: str) -> str:

@@ -21,7 +21,7 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, pool_removed, with_result
 from xentpm_lib.verifier.ledger_readers import read_state_change
-from xentpm_lib.verifier.notification import Notification, Pending
+from xentpm_lib.verifier.notification import Kept, Lane, Notification, Pending
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.store.audit import check_rows, export_history
 from xentpm_lib.verifier.store.blobs import Blobs, content_id
@@ -33,7 +33,6 @@ from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.model import (
     ALTERED,
     Entry,
-    Lane,
     Problem,
     Pruned,
     Recorded,
@@ -275,6 +274,11 @@ class Store:
         with self._database.write() as connection:
             self._outbox.finish(connection, sequence, "delivered", "", self._clock())
 
+    def outbox_superseded(self, sequence: int) -> None:
+        """It need not be delivered any more."""
+        with self._database.write() as connection:
+            self._outbox.finish(connection, sequence, "superseded", "", self._clock())
+
     def outbox_failed(self, sequence: int, error: str, next_at: float) -> None:
         """The attempt failed; it is due again at ``next_at``."""
         with self._database.write() as connection:
@@ -284,6 +288,11 @@ class Store:
         """It is not tried any more."""
         with self._database.write() as connection:
             self._outbox.finish(connection, sequence, "failed", error, self._clock())
+
+    def outbox_newest(self, limit: int, before: int | None = None, **only: str) -> list[Kept]:
+        """What was ever put in and is still kept, newest first. only: ``host_id``, ``channel``, ``state``."""
+        with self._database.read() as connection:
+            return self._outbox.newest(connection, limit, before, only)
 
     def outbox_lanes(self, state: str | None = None) -> list[Lane]:
         """How many notifications there are of each channel and pool, by state; of one state, where given."""
