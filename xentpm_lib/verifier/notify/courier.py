@@ -72,7 +72,7 @@ class Courier:
                 pointless = self._backlog.add(found)
                 self._ready.notify_all()
             for pending in pointless:
-                self._outbox.outbox_superseded(pending.sequence)
+                self._outbox.outbox_done(pending.sequence, "superseded")
         with self._ready:
             expired = self._backlog.expired(self._clock())
         for pending in expired:

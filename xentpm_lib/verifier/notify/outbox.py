@@ -27,11 +27,8 @@ class Outbox(Protocol):
     def outbox_newest(self, limit: int, before: int | None = ..., **only: str) -> Sequence[Kept]:
         """What was ever put in and is still kept, newest first. only: ``host_id``, ``channel``, ``state``."""
 
-    def outbox_done(self, sequence: int) -> None:
-        """It is delivered."""
-
-    def outbox_superseded(self, sequence: int) -> None:
-        """It need not be delivered any more."""
+    def outbox_done(self, sequence: int, state: str = ...) -> None:
+        """It is delivered; or with ``superseded``: it need not be any more."""
 
     def outbox_failed(self, sequence: int, error: str, next_at: float) -> None:
         """One more attempt failed; it is to be tried again at ``next_at``."""

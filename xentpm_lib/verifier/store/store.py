@@ -269,15 +269,10 @@ class Store:
                     self._outbox.finish(connection, sequence, "altered", "the row was altered", now)
         return due
 
-    def outbox_done(self, sequence: int) -> None:
-        """It was delivered."""
+    def outbox_done(self, sequence: int, state: str = "delivered") -> None:
+        """It was delivered; or with ``superseded``: it need not be any more."""
         with self._database.write() as connection:
-            self._outbox.finish(connection, sequence, "delivered", "", self._clock())
-
-    def outbox_superseded(self, sequence: int) -> None:
-        """It need not be delivered any more."""
-        with self._database.write() as connection:
-            self._outbox.finish(connection, sequence, "superseded", "", self._clock())
+            self._outbox.finish(connection, sequence, state, "", self._clock())
 
     def outbox_failed(self, sequence: int, error: str, next_at: float) -> None:
         """The attempt failed; it is due again at ``next_at``."""
