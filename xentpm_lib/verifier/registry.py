@@ -22,6 +22,7 @@ from xentpm_lib.verifier.ledger_bodies import BODY_VERSION, StateChange
 from xentpm_lib.verifier.policy.loader import load_policy
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import HostRecord, PoolRecord, ReferenceValues, UnenrolledHost
+from xentpm_lib.verifier.result import State, states_since_trust
 
 __all__ = ["LedgerEntry", "Registry"]
 
@@ -65,6 +66,7 @@ class Registry:
         self._places: dict[str, int] = {}  # of reference values, in the order in which they were added
         self._assigned: dict[tuple[str, str], frozenset[str]] = {}  # to a host or group: active ones
         self._states: dict[str, StateChange] = {}
+        self._passed: dict[str, frozenset[State]] = {}  # host: its states since it was last trusted
 
     @classmethod
     def from_entries(cls, entries: Iterable[LedgerEntry]) -> Registry:
@@ -236,6 +238,10 @@ class Registry:
         """The host's last change of state; None when there never was one."""
         return self._states.get(host_id)
 
+    def states_since_trust(self, host_id: str) -> frozenset[State]:
+        """The states that the host had since it was last trusted, the present one among them."""
+        return self._passed.get(host_id, frozenset())
+
     def _apply(self, entry: LedgerEntry) -> None:
         kind, subject, body = entry.kind, entry.subject, entry.body
         if kind in ("pool_added", "pool_changed"):
@@ -255,7 +261,8 @@ class Registry:
             self._policy_texts[subject] = body["text"]
             self._policies.pop(subject, None)
         elif kind == "state_changed":
-            self._states[subject] = readers.read_state_change(subject, body)
+            self._states[subject] = change = readers.read_state_change(subject, body)
+            self._passed[subject] = states_since_trust(self.states_since_trust(subject), change.new)
         elif kind.startswith("reference_"):
             self._apply_reference(entry)
         elif kind != "note":
@@ -276,6 +283,7 @@ class Registry:
         self._unenrolled.pop(host_id, None)
         self._forgotten.add(host_id)
         self._states.pop(host_id, None)
+        self._passed.pop(host_id, None)
         for one in self.references():
             if host_id in one.hosts:
                 self._set_reference(replace(one, hosts=one.hosts - {host_id}))

@@ -8,7 +8,16 @@ from typing import NoReturn
 
 from xentpm_lib.verifier.findings import Category, Finding
 
-__all__ = ["AttestationResult", "PolicyUsed", "ReferenceUsed", "State", "TpmClock", "Verdict", "state_of"]
+__all__ = [
+    "AttestationResult",
+    "PolicyUsed",
+    "ReferenceUsed",
+    "State",
+    "TpmClock",
+    "Verdict",
+    "state_of",
+    "states_since_trust",
+]
 
 
 class Verdict(str, Enum):
@@ -32,6 +41,11 @@ class State(str, Enum):
     STALE = "stale"
     NOT_ENROLLED = "not-enrolled"
     PENDING_APPROVAL = "pending-approval"
+
+
+def states_since_trust(before: frozenset[State], state: State) -> frozenset[State]:
+    """The states that a host had since it was last trusted, once this one is added to those before it."""
+    return frozenset() if state is State.TRUSTED else before | {state}
 
 
 _STATES = (  # the first category with a failed finding decides

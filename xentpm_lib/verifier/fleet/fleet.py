@@ -91,6 +91,7 @@ class Fleet:
             change = registry.state(host.host_id)
             if change is not None:
                 self.states.told(host.host_id, change.new, change.at)
+                self.states.passed(host.host_id, registry.states_since_trust(host.host_id))
         latest = self.station.store.latest()
         for host_id, stored in latest.items():
             if stored.altered:

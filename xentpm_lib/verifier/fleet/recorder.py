@@ -312,6 +312,7 @@ def _change(outline: Outline, transition: Transition, result: AttestationResult 
         at=transition.at,
         result=result,
         disable_host=outline.disable_host,
+        passed=transition.passed,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from xentpm_lib.verifier.findings import LASTING, Finding
 from xentpm_lib.verifier.records import HostRecord
-from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
+from xentpm_lib.verifier.result import AttestationResult, State, TpmClock, states_since_trust
 
 __all__ = ["States", "Transition", "lasting", "state_at", "still_in_doubt"]
 
@@ -35,12 +35,16 @@ def state_at(host: HostRecord | None, result: AttestationResult | None, now: flo
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The state of a host was ``old`` (None: there was none yet) and is ``new`` since ``at``."""
+    """The state of a host was ``old`` (None: there was none yet) and is ``new`` since ``at``.
+
+    passed: the states that it had since it was last trusted, ``old`` among them.
+    """
 
     host_id: str
     old: State | None
     new: State
     at: float
+    passed: frozenset[State] = field(default=frozenset(), compare=False)
 
 
 @dataclass(slots=True)
@@ -58,11 +62,13 @@ class _Standing:
     clock: TpmClock | None = None
     doubts: tuple[Finding, ...] = ()
     restored: bool = True
+    passed: frozenset[State] = frozenset()
 
     def tell(self, state: State, at: float) -> None:
         """Note what is told now."""
         if self.told is not state:
             self.told, self.since = state, at
+            self.passed = states_since_trust(self.passed, state)
 
 
 class States:
@@ -80,6 +86,7 @@ class States:
                 self._standings[host.host_id] = _Standing(host.enrolled_at)
             elif standing.enrolled_at != host.enrolled_at:
                 again = _Standing(host.enrolled_at, standing.told, standing.since)
+                again.passed = standing.passed
                 self._standings[host.host_id] = again
 
     def forget(self, host_id: str) -> None:
@@ -115,6 +122,13 @@ class States:
             if standing is not None and at >= standing.since:
                 standing.tell(state, at)
 
+    def passed(self, host_id: str, states: frozenset[State]) -> None:
+        """At a start: what a host went through since it was last trusted."""
+        with self._lock:
+            standing = self._standings.get(host_id)
+            if standing is not None:
+                standing.passed = states
+
     def previous_clock(self, host_id: str) -> TpmClock | None:
         """The clock of the host's last quote that held; None when there was none since its enrolment."""
         standing = self._standings.get(host_id)
@@ -146,13 +160,20 @@ class States:
         Nothing is kept of it: call ``committed`` once they are stored.
         """
         last: dict[str, State] = {}
+        passed: dict[str, frozenset[State]] = {}
         changes: list[Transition | None] = []
         for result in results:
             old = last.get(result.host_id) or self.current(result.host_id)
             last[result.host_id] = new = result.state
-            changed = Transition(result.host_id, old, new, result.appraised_at)
+            before = passed.get(result.host_id, self._passed(result.host_id))
+            passed[result.host_id] = states_since_trust(before, new)
+            changed = Transition(result.host_id, old, new, result.appraised_at, before)
             changes.append(None if new is old else changed)
         return changes
+
+    def _passed(self, host_id: str) -> frozenset[State]:
+        standing = self._standings.get(host_id)
+        return frozenset() if standing is None else standing.passed
 
     def committed(self, results: Iterable[AttestationResult]) -> None:
         """These results are stored, and their changes are told."""
@@ -179,7 +200,7 @@ class States:
         """
         with self._lock:
             return [
-                Transition(host_id, standing.told, State.STALE, now)
+                Transition(host_id, standing.told, State.STALE, now, standing.passed)
                 for host_id, standing in self._standings.items()
                 if standing.expires_at <= now
                 and standing.told not in (State.STALE, None)

@@ -25,6 +25,8 @@ _QUIET_AT_FIRST = (ChannelKind.XAPI_MESSAGE, ChannelKind.APPRISE)
 """People are not told that a host which nobody heard of before is trusted."""
 _DISABLED = (State.UNTRUSTED_KEY, State.UNTRUSTED_EVIDENCE, State.UNTRUSTED_MEASUREMENT)
 """The states in which a host is disabled where the policy says so: never because it is out of reach."""
+_ENDS = (State.TRUSTED, State.NOT_ENROLLED)
+"""The states that end what a channel was told of, whatever came in between."""
 _RENEW_PART = 0.5
 """Marks are renewed once less than this part of a lease is left of them."""
 
@@ -35,6 +37,7 @@ class Change:
 
     old: None when there was none yet. at: seconds since 1970. disable_host: what its policy says.
     result: the one that the new state comes from; None for states without one (stale, not enrolled).
+    passed: the states that it had since it was last trusted: who was told of one of them waits for the end.
     """
 
     host_id: str
@@ -46,6 +49,7 @@ class Change:
     at: float
     result: AttestationResult | None = None
     disable_host: bool = False
+    passed: frozenset[State] = frozenset()
 
     def host(self) -> HostState:
         """How it is told."""
@@ -152,6 +156,8 @@ def _wants(channel: ChannelConfig, change: Change) -> bool:
         and channel.kind in _QUIET_AT_FIRST
     ):
         return False
+    if change.new in _ENDS and change.passed & channel.states:
+        return True
     return change.new in channel.states or change.old in channel.states
 
 

@@ -152,7 +152,14 @@ def _farewell(station: Station, host: HostRecord) -> tuple[Notification, ...]:
         return ()
     pool = station.registry.pool(host.pool_id)
     change = Change(
-        host.host_id, host.name, pool.pool_id, pool.name, last.new, State.NOT_ENROLLED, time.time()
+        host.host_id,
+        host.name,
+        pool.pool_id,
+        pool.name,
+        last.new,
+        State.NOT_ENROLLED,
+        time.time(),
+        passed=station.registry.states_since_trust(host.host_id),
     )
     return Announcer(station.channels).changed(change)
 

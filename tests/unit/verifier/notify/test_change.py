@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from xentpm_lib.verifier.notify.change import Announcer, channel_event, trial
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
 from xentpm_lib.verifier.notify.document import Event, read_body
 from xentpm_lib.verifier.notify.wording import text_of
-from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.result import State, states_since_trust
 
 from .conftest import HOST, LEASE, NOW, POOL
 
@@ -210,3 +211,27 @@ def test_a_test_message_and_a_channel_that_fails():
     )
     assert json.loads(failed.body)["channel"] == "mail"
     assert read_body(failed.body).summary == "The notification channel mail cannot deliver: refused"
+
+
+class TestFilteredChannels:
+    """Who was told that a host is not trusted is told when that is over, whatever came in between."""
+
+    def _told(self, make_change, states, *through, old=State.TRUSTED):
+        channel, said = ChannelConfig("some", ChannelKind.WEBHOOK, states=frozenset(states)), []
+        passed = states_since_trust(frozenset(), old)
+        for new in through:
+            change = replace(make_change(new, old=old), passed=passed)
+            said += [new for _ in Announcer([channel]).changed(change)]
+            old, passed = new, states_since_trust(passed, new)
+        return said
+
+    def test_trust_is_told_after_states_that_are_not(self, make_change):
+        key, away, stale, good = State.UNTRUSTED_KEY, State.UNREACHABLE, State.STALE, State.TRUSTED
+        assert self._told(make_change, [key], key, away, stale, good) == [key, away, good]
+        assert self._told(make_change, [key], away, stale, good) == []
+        assert self._told(make_change, [key], key, good, away, good) == [key, good]  # that was over before
+
+    def test_the_end_may_be_that_the_host_is_forgotten(self, make_change):
+        key, away, gone = State.UNTRUSTED_KEY, State.UNREACHABLE, State.NOT_ENROLLED
+        assert self._told(make_change, [key], key, away, gone) == [key, away, gone]
+        assert self._told(make_change, [key], away, gone) == []

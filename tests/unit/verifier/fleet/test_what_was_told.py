@@ -1,0 +1,87 @@
+"""What a host went through since it was last trusted: who was told of it hears the end, restarts or not."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from support.evidence_maker import SoftwareAttester
+from support.stores import NOW, make_result
+from xentpm_lib.verifier import ledger_bodies as bodies
+from xentpm_lib.verifier.fleet.fleet import Fleet
+from xentpm_lib.verifier.fleet.recorder import Outline, Recording
+from xentpm_lib.verifier.fleet.states import States
+from xentpm_lib.verifier.ledger_bodies import StateChange, state_changed
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.station import Station
+
+HOST = SoftwareAttester(name="one").record(enrolled_at=NOW - 10)
+OUTLINE = Outline("one", HOST.pool_id, "pool", False)
+CONFIG = """
+version = 1
+[[notify]]
+name = "mail"
+type = "apprise"
+url_env = "MAIL"
+states = ["untrusted-measurement"]
+"""
+AWAY, CHANGED = State.UNREACHABLE, State.UNTRUSTED_MEASUREMENT
+
+
+def _result(state, at):
+    return make_result(HOST.host_id, state, appraised_at=NOW + at, expires_at=NOW + at + 900)
+
+
+@pytest.fixture
+def station(tmp_path):
+    with Station.init(tmp_path / "station", CONFIG, clock=lambda: NOW) as made:
+        made.store.append(*bodies.host_enrolled(HOST), who="jo")
+        yield made
+
+
+def _attested(station, *states, start):
+    """A process that stores results, one after the other."""
+    station.refresh()
+    fleet, told = Fleet(station, lambda *_: None, clock=lambda: NOW), []
+    fleet.recorder.start()
+    for at, state in enumerate(states, start):
+        fleet.recorder.put(Recording(_result(state, at), OUTLINE))
+    assert fleet.recorder.close(90)
+    for one in station.store.outbox_due(NOW + 9e6):
+        told.append(json.loads(one.notification.body)["state"])
+    return told
+
+
+def test_recovery_is_told_after_states_that_nobody_wanted_to_hear(station):
+    told = _attested(station, "trusted", "untrusted", "unreachable", "trusted", "unreachable", start=0)
+    assert told == [CHANGED.value, AWAY.value, "trusted"]
+
+
+def test_a_restart_changes_nothing_of_that(station):
+    _attested(station, "trusted", "untrusted", start=0)
+    _attested(station, "unreachable", start=10)
+    assert _attested(station, "trusted", start=20) == [CHANGED.value, AWAY.value, "trusted"]
+    assert _attested(station, "unreachable", "trusted", start=30)[3:] == []
+
+
+def test_what_another_process_told_counts(station):
+    states = States()
+    states.enrol(HOST)
+    for number, state in enumerate((State.TRUSTED, CHANGED, AWAY)):
+        states.told(HOST.host_id, state, NOW + number)
+    (change,) = states.transitions([_result("trusted", 9)])
+    assert change.passed == {CHANGED, AWAY}
+    states.enrol(replace(HOST, enrolled_at=NOW + 5, serial=99))
+    (change,) = states.transitions([_result("trusted", 9)])
+    assert change.passed == {CHANGED, AWAY}, "enrolled anew: what was told is still told"
+
+
+def test_the_registry_knows_it_until_the_host_is_forgotten(station):
+    for number, new in enumerate((State.TRUSTED, CHANGED, AWAY)):
+        change = StateChange(HOST.host_id, None, new, NOW + number)
+        station.store.append(*state_changed(change), who="jo")
+    station.refresh()
+    assert station.registry.states_since_trust(HOST.host_id) == {CHANGED, AWAY}
+    station.store.append(*bodies.host_removed(HOST.host_id), who="jo")
+    station.refresh()
+    assert station.registry.states_since_trust(HOST.host_id) == frozenset()
