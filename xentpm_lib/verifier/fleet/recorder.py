@@ -215,6 +215,7 @@ class Recorder:
         for one in prepared:
             if one.transition is not None:
                 self._own[one.transition.host_id] = one.transition.at
+            self._announcer.stored(one.recorded.notifications)
             self._stored(one.recording.result, one.transition)
         return True
 
@@ -276,6 +277,7 @@ class Recorder:
                 return
             self._states.told(lapse.host_id, lapse.new, lapse.at)
             self._own[lapse.host_id] = lapse.at
+            self._announcer.stored(notifications)
             _LOG.warning("host %s (%s): its lease has ended", outline.host_name, lapse.host_id)
 
     def _renewed(self, lapse: Transition) -> bool:

@@ -3,6 +3,7 @@
 announcer = Announcer(station.channels)
 notifications = announcer.changed(change)        # a state became another one
 notifications = announcer.renewed(current)       # the same state again: only marks that would run out
+announcer.stored(notifications)                  # after the commit
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _ENDS = (State.TRUSTED, State.NOT_ENROLLED)
 """The states that end what a channel was told of, whatever came in between."""
 _RENEW_PART = 0.5
 """Marks are renewed once less than this part of a lease is left of them."""
+
+
+_Marks = tuple[float, frozenset[str]]
+"""What the marks on a host say: until when it is trusted, and the codes of its findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +78,14 @@ class Change:
 class Announcer:
     """Makes notifications. Keeps in memory what the marks on each host say, so that they are renewed in time.
 
-    Not for several threads at once. After a restart the first result of each host renews its marks.
+    What was made counts once it is stored: until then it can be made again. Not for several threads at once.
+    After a restart the first result of each host renews its marks.
     """
 
     def __init__(self, channels: Sequence[ChannelConfig]) -> None:
         self._channels = tuple(channels)
-        self._marked: dict[str, tuple[float, frozenset[str]]] = {}
+        self._made: dict[str, tuple[str, _Marks]] = {}  # host: what was made last, by its identifier
+        self._marked: dict[str, _Marks] = {}
 
     def changed(self, change: Change) -> tuple[Notification, ...]:
         """What is to be told of a change, one notification for each channel that wants it.
@@ -88,12 +95,11 @@ class Announcer:
         if change.old is change.new:
             return ()
         host = change.host()
-        self._remember(host)
         document = Document(Event.STATE_CHANGED, change.at, summary_of(host), host)
         wanting = [channel for channel in self._channels if _wants(channel, change)]
         if change.disable_host:
             wanting.append(BUILT_IN)
-        return tuple(_notification(channel.name, document) for channel in wanting)
+        return self._notifications(wanting, document, host)
 
     def renewed(self, current: Change, since: float) -> tuple[Notification, ...]:
         """Marks for a host whose state stayed, where they would run out soon or say other findings.
@@ -104,18 +110,31 @@ class Announcer:
         host = current.host()
         if not marks or not self._due(host, current.at):
             return ()
-        self._remember(host)
         told = replace(host, since=since, previous=None)
         document = Document(Event.RENEWED, current.at, summary_of(host), told)
-        return tuple(_notification(channel.name, document) for channel in marks)
+        return self._notifications(marks, document, host)
+
+    def stored(self, notifications: Sequence[Notification]) -> None:
+        """These are in the outbox now."""
+        for one in notifications:
+            identifier, marks = self._made.get(one.host_id, ("", None))
+            if marks is not None and identifier == one.notification_id:
+                self._marked[one.host_id] = marks
+                del self._made[one.host_id]
 
     def forget(self, host_id: str) -> None:
         """The host is not watched any more."""
+        self._made.pop(host_id, None)
         self._marked.pop(host_id, None)
 
-    def _remember(self, host: HostState) -> None:
-        if any(channel.kind is ChannelKind.XAPI_MARKS for channel in self._channels):
-            self._marked[host.host_id] = (host.expires_at, _codes(host))
+    def _notifications(
+        self, channels: Sequence[ChannelConfig], document: Document, host: HostState
+    ) -> tuple[Notification, ...]:
+        made = tuple(_notification(channel.name, document) for channel in channels)
+        for channel, one in zip(channels, made, strict=True):
+            if channel.kind is ChannelKind.XAPI_MARKS:
+                self._made[host.host_id] = (one.notification_id, (host.expires_at, _codes(host)))
+        return made
 
     def _due(self, host: HostState, now: float) -> bool:
         marked = self._marked.get(host.host_id)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from support.dispatching import wait
 from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_result
 from xentpm_lib.verifier import ledger_bodies as bodies
@@ -16,6 +17,7 @@ from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
 
 HOST = SoftwareAttester(name="one").record(enrolled_at=NOW - 10)
+OTHER = SoftwareAttester(name="two").record(enrolled_at=NOW - 10)
 OUTLINE = Outline("one", HOST.pool_id, "pool", False)
 CONFIG = """
 version = 1
@@ -85,3 +87,41 @@ def test_the_registry_knows_it_until_the_host_is_forgotten(station):
     station.store.append(*bodies.host_removed(HOST.host_id), who="jo")
     station.refresh()
     assert station.registry.states_since_trust(HOST.host_id) == frozenset()
+
+
+class TestRenewals:
+    """Marks are renewed although another command writes at the same moment."""
+
+    @pytest.fixture
+    def station(self, tmp_path):
+        marks = 'version = 1\n[[notify]]\nname = "marks"\ntype = "xapi_marks"\n'
+        with Station.init(tmp_path / "marked", marks, clock=lambda: NOW) as made:
+            made.store.append(*bodies.host_enrolled(HOST), who="jo")
+            made.store.append(*bodies.host_enrolled(OTHER), who="jo")
+            yield made
+
+    def test_a_renewal_is_made_again_with_its_batch(self, station, monkeypatch):
+        station.refresh()
+        fleet = Fleet(station, lambda *_: None, clock=lambda: NOW)
+        fleet.recorder.start()
+        fleet.recorder.put(Recording(_result("trusted", 0), OUTLINE))
+        wait(lambda: len(station.store.outbox_due(NOW + 9e6)) == 1)
+        record, busy = station.store.record, [True]
+
+        def meanwhile(batch, **more):
+            if busy and any(one.entries for one in batch):
+                busy.clear()
+                station.store.append(*bodies.note("store", "of somebody else"), who="jo")
+            return record(batch, **more)
+
+        monkeypatch.setattr(station.store, "record", meanwhile)
+        changed = make_result(OTHER.host_id, "untrusted", appraised_at=NOW + 600, expires_at=NOW + 1500)
+        fleet.recorder.put(Recording(_result("trusted", 600), OUTLINE))
+        fleet.recorder.put(Recording(changed, OUTLINE))
+        assert fleet.recorder.close(90)
+        assert not busy
+        told = [json.loads(one.notification.body) for one in station.store.outbox_due(NOW + 9e6)]
+        assert [(one["host"]["uuid"], one["event"]) for one in told[1:]] == [
+            (HOST.host_id, "renewed"),
+            (OTHER.host_id, "state_changed"),
+        ]

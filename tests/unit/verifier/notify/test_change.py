@@ -156,17 +156,20 @@ class TestMarks:
 
     def test_they_are_renewed_before_they_run_out(self, make_change):
         announcer = Announcer(ALL)
-        announcer.changed(make_change(State.TRUSTED, old=State.STALE))
+        announcer.stored(announcer.changed(make_change(State.TRUSTED, old=State.STALE)))
         renewed_at = []
         for minutes in range(5, 61, 5):
             now = NOW + minutes * 60
-            if announcer.renewed(self._current(make_change, now), since=NOW):
+            told = announcer.renewed(self._current(make_change, now), since=NOW)
+            announcer.stored(told)
+            if told:
                 renewed_at.append(minutes)
         assert renewed_at == [10, 20, 30, 40, 50, 60]  # of 15 minutes 5 are left
 
     def test_only_marks_are_renewed_and_they_say_since_when(self, make_change):
         announcer = Announcer(ALL)
         (told,) = announcer.renewed(self._current(make_change, NOW + 60), since=NOW)
+        announcer.stored([told])
         assert told.channel == "marks"
         document = read_body(told.body)
         assert (document.event, document.host.since) == (Event.RENEWED, NOW)
@@ -175,11 +178,12 @@ class TestMarks:
 
     def test_other_findings_renew_them_and_the_same_do_not(self, make_change):
         announcer = Announcer(ALL)
-        announcer.changed(make_change(State.UNTRUSTED_KEY))
+        announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
         same = self._current(make_change, NOW + 3600, State.UNTRUSTED_KEY)
         assert announcer.renewed(same, since=NOW) == ()
         other = self._current(make_change, NOW, State.UNTRUSTED_KEY, findings=[finding("AK_CHANGED")])
-        assert len(announcer.renewed(other, since=NOW)) == 1
+        (told,) = announcer.renewed(other, since=NOW)
+        announcer.stored([told])
         info = finding("HOST_REBOOTED", Severity.INFO)
         more = self._current(make_change, NOW, State.UNTRUSTED_KEY, findings=[finding("AK_CHANGED"), info])
         assert announcer.renewed(more, since=NOW) == ()
@@ -190,13 +194,22 @@ class TestMarks:
 
     def test_without_such_a_channel_nothing_is_renewed_or_remembered(self, make_change):
         announcer = Announcer([HOOK])
-        announcer.changed(make_change(State.UNTRUSTED_KEY))
+        announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
         assert announcer.renewed(self._current(make_change, NOW), since=NOW) == ()
-        assert announcer._marked == {}
+        assert announcer._marked == announcer._made == {}
+
+    def test_what_was_not_stored_is_made_again(self, make_change):
+        announcer = Announcer(ALL)
+        current = self._current(make_change, NOW)
+        first = announcer.renewed(current, since=NOW)
+        assert announcer.renewed(current, since=NOW) == first
+        later = self._current(make_change, NOW + 60)
+        announcer.stored(announcer.renewed(later, since=NOW))
+        assert announcer.renewed(later, since=NOW) == ()
 
     def test_a_host_that_is_forgotten_is(self, make_change):
         announcer = Announcer(ALL)
-        announcer.changed(make_change(State.UNTRUSTED_KEY))
+        announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
         announcer.forget(HOST)
         assert announcer._marked == {}
 
