@@ -2,7 +2,7 @@
 
 announcer = Announcer(station.channels)
 notifications = announcer.changed(change)        # a state became another one
-notifications = announcer.renewed(current)       # the same state again: only marks that would run out
+notifications = announcer.renewed(current, since)  # the same state again: what is still to be done
 announcer.stored(notifications)                  # after the commit
 """
 
@@ -32,8 +32,8 @@ _RENEW_PART = 0.5
 """Marks are renewed once less than this part of a lease is left of them."""
 
 
-_Marks = tuple[float, frozenset[str]]
-"""What the marks on a host say: until when it is trusted, and the codes of its findings."""
+_Said = tuple[float, float, frozenset[str]]
+"""Of a host: since when it is what it is, until when it is trusted, and the codes of its findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ class Announcer:
 
     def __init__(self, channels: Sequence[ChannelConfig]) -> None:
         self._channels = tuple(channels)
-        self._made: dict[str, tuple[str, _Marks]] = {}  # host: what was made last, by its identifier
-        self._marked: dict[str, _Marks] = {}
+        # By channel and host. What was made is told once it is stored; its identifier says whether it was.
+        self._made: dict[tuple[str, str], tuple[str, _Said]] = {}
+        self._told: dict[tuple[str, str], _Said] = {}
 
     def changed(self, change: Change) -> tuple[Notification, ...]:
         """What is to be told of a change, one notification for each channel that wants it.
@@ -97,50 +98,59 @@ class Announcer:
         host = change.host()
         document = Document(Event.STATE_CHANGED, change.at, summary_of(host), host)
         wanting = [channel for channel in self._channels if _wants(channel, change)]
-        if change.disable_host:
+        trusted_again = change.new is State.TRUSTED and not change.passed.isdisjoint(_DISABLED)
+        if host.disable or (change.disable_host and trusted_again):  # the latter takes back what waits
             wanting.append(BUILT_IN)
         return self._notifications(wanting, document, host)
 
     def renewed(self, current: Change, since: float) -> tuple[Notification, ...]:
-        """Marks for a host whose state stayed, where they would run out soon or say other findings.
+        """For a host whose state stayed: marks, where they would run out soon or say other findings; and
+        that it is to be disabled, where the policy says so only now.
 
         current: with ``old`` equal to ``new`` and the latest result. since: when the state began.
         """
-        marks = [channel for channel in self._channels if channel.kind is ChannelKind.XAPI_MARKS]
-        host = current.host()
-        if not marks or not self._due(host, current.at):
-            return ()
-        told = replace(host, since=since, previous=None)
-        document = Document(Event.RENEWED, current.at, summary_of(host), told)
-        return self._notifications(marks, document, host)
+        host = replace(current.host(), since=since, previous=None)
+        found: tuple[Notification, ...] = ()
+        for channel in (*self._channels, BUILT_IN):
+            if channel.latest_only and self._due(channel, host, current.at):
+                event = Event.STATE_CHANGED if channel is BUILT_IN else Event.RENEWED
+                document = Document(event, current.at, summary_of(host), host)
+                found += self._notifications([channel], document, host)
+        return found
 
     def stored(self, notifications: Sequence[Notification]) -> None:
         """These are in the outbox now."""
         for one in notifications:
-            identifier, marks = self._made.get(one.host_id, ("", None))
-            if marks is not None and identifier == one.notification_id:
-                self._marked[one.host_id] = marks
-                del self._made[one.host_id]
+            made = self._made.get((one.channel, one.host_id))
+            if made is None or made[0] != one.notification_id:
+                continue
+            del self._made[one.channel, one.host_id]
+            self._told[one.channel, one.host_id] = made[1]
 
     def forget(self, host_id: str) -> None:
         """The host is not watched any more."""
-        self._made.pop(host_id, None)
-        self._marked.pop(host_id, None)
+        for memory in (self._made, self._told):
+            for key in [key for key in memory if key[1] == host_id]:
+                del memory[key]
 
     def _notifications(
         self, channels: Sequence[ChannelConfig], document: Document, host: HostState
     ) -> tuple[Notification, ...]:
         made = tuple(_notification(channel.name, document) for channel in channels)
         for channel, one in zip(channels, made, strict=True):
-            if channel.kind is ChannelKind.XAPI_MARKS:
-                self._made[host.host_id] = (one.notification_id, (host.expires_at, _codes(host)))
+            if channel.latest_only:
+                said = (host.since, host.expires_at, _codes(host))
+                self._made[channel.name, host.host_id] = one.notification_id, said
         return made
 
-    def _due(self, host: HostState, now: float) -> bool:
-        marked = self._marked.get(host.host_id)
-        if marked is None or marked[1] != _codes(host):
+    def _due(self, channel: ChannelConfig, host: HostState, now: float) -> bool:
+        """Whether what is in force on a host is not what it is to be, or not for long."""
+        told = self._told.get((channel.name, host.host_id))
+        if channel.kind is ChannelKind.DISABLE_HOST:
+            return host.disable and (told is None or told[0] != host.since)
+        if told is None or told[2] != _codes(host):
             return True
-        expires_at, _ = marked
+        _, expires_at, _ = told
         lease = host.expires_at - now
         return host.state is State.TRUSTED and expires_at - now <= lease * _RENEW_PART
 
@@ -185,6 +195,8 @@ def _notification(channel: str, document: Document, cause: str = "") -> Notifica
     if host is not None:
         previous = "" if host.previous is None else host.previous.value
         cause = f"{document.event.value} {host.host_id} {document.at!r} {previous} {host.state.value}"
+        if channel == BUILT_IN.name:  # once for each time that it became what it is, whenever that is found
+            cause = f"{host.host_id} {host.since!r} {host.state.value}"
     name = uuid.uuid5(_NAMESPACE, f"{channel} {cause}")
     return Notification(
         str(name),

@@ -11,7 +11,7 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.notification import Pending
 from xentpm_lib.verifier.notify.backlog import Backlog, Trouble, pause_after
 from xentpm_lib.verifier.notify.config import ChannelConfig
-from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError, GroupChannel
+from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError, GroupChannel, NothingToDo
 from xentpm_lib.verifier.notify.outbox import Outbox
 
 __all__ = ["Courier"]
@@ -44,7 +44,7 @@ class Courier:
         self._clock = clock
         self._ready = threading.Condition()
         self._closing = False
-        self._unacknowledged: list[int] = []
+        self._unacknowledged: list[tuple[int, str]] = []
         count = POOL_THREADS if channel.config.per_pool else 1
         self._backlog = Backlog(channel.config, max(1, count // 2))
         name = f"notify-{channel.config.name}"
@@ -72,7 +72,7 @@ class Courier:
                 pointless = self._backlog.add(found)
                 self._ready.notify_all()
             for pending in pointless:
-                self._outbox.outbox_done(pending.sequence, "superseded")
+                self._done(pending, "superseded")
         with self._ready:
             expired = self._backlog.expired(self._clock())
         for pending in expired:
@@ -131,6 +131,8 @@ class Courier:
     def _deliver(self, group: list[Pending]) -> None:
         try:
             self._hand_over(group)
+        except NothingToDo:
+            self._pointless(group)
         except DeliveryError as error:
             self._failed(group, error)
         except Exception as error:  # a mistake in a channel is to stop neither it nor the others
@@ -144,6 +146,13 @@ class Courier:
             self.channel.deliver_together([pending.notification for pending in group])
         else:
             self.channel.deliver(group[0].notification)
+
+    def _pointless(self, group: list[Pending]) -> None:
+        for pending in group:
+            self._done(pending, "superseded")
+            with self._ready:
+                self._backlog.finished(pending, delivered=False)
+                self._ready.notify_all()
 
     def _delivered(self, group: list[Pending]) -> None:
         for pending in group:
@@ -196,18 +205,18 @@ class Courier:
         except StoreError as failure:
             _LOG.error("channel %s: cannot note that: %s", self.config.name, failure.message)
 
-    def _done(self, pending: Pending) -> None:
+    def _done(self, pending: Pending, state: str = "delivered") -> None:
         try:
-            self._outbox.outbox_done(pending.sequence)
+            self._outbox.outbox_done(pending.sequence, state)
         except StoreError as failure:
             _LOG.error("channel %s: cannot note a delivery: %s", self.config.name, failure.message)
             with self._ready:
-                self._unacknowledged.append(pending.sequence)
+                self._unacknowledged.append((pending.sequence, state))
 
     def _acknowledge(self) -> None:
         """Note the deliveries that the store did not take when they happened. Raises: StoreError."""
         while self._unacknowledged:
-            self._outbox.outbox_done(self._unacknowledged[0])
+            self._outbox.outbox_done(*self._unacknowledged[0])
             with self._ready:
                 del self._unacknowledged[0]
 

@@ -9,7 +9,7 @@ from xentpm_lib.errors import XenTpmError
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.config import ChannelConfig
 
-__all__ = ["Channel", "DeliveryError", "GroupChannel"]
+__all__ = ["Channel", "DeliveryError", "GroupChannel", "NothingToDo"]
 
 
 class DeliveryError(XenTpmError):
@@ -30,6 +30,10 @@ class DeliveryError(XenTpmError):
         self.retry_after = retry_after
 
 
+class NothingToDo(XenTpmError):
+    """The notification takes back an earlier one, which is not to be delivered any more; nor is this one."""
+
+
 class Channel(Protocol):
     """One way to tell somebody. Pools' channels are used by several threads at once, others by one."""
 
@@ -42,6 +46,7 @@ class Channel(Protocol):
 
         Raises:
             DeliveryError: the other side does not have it, or nobody can tell.
+            NothingToDo: it need not.
         """
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from xentpm_lib.errors import FormatError, UsageError
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.config import ChannelConfig
-from xentpm_lib.verifier.notify.delivery import DeliveryError
+from xentpm_lib.verifier.notify.delivery import DeliveryError, NothingToDo
 from xentpm_lib.verifier.notify.document import Document, Event, HostState, clean, read_body
 from xentpm_lib.verifier.notify.wording import text_of
 from xentpm_lib.verifier.result import State
@@ -154,9 +154,10 @@ class DisableHostChannel(_PoolChannel):
     """Disables a host that is untrusted, where its policy says so. Never enables one: a person does."""
 
     def carry_out(self, document: Document, notification: Notification) -> None:
-        """Disable the host, unless it is trusted again by now."""
-        if document.event is Event.STATE_CHANGED and document.host is not None and document.host.disable:
-            self._pools(notification.pool_id).disable_host(notification.host_id)
+        """Disable the host. Raises: NothingToDo when it is trusted again by now."""
+        if document.event is not Event.STATE_CHANGED or document.host is None or not document.host.disable:
+            raise NothingToDo("the host is not to be disabled any more")
+        self._pools(notification.pool_id).disable_host(notification.host_id)
 
 
 def marks_of(host: HostState) -> tuple[list[str], dict[str, str]]:

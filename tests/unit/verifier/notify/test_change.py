@@ -78,9 +78,33 @@ def test_a_host_is_to_be_disabled_only_where_the_policy_says_so_and_only_untrust
     assert announcer.changed(make_change(State.UNTRUSTED_KEY)) == ()
     for state in State:
         old = State.STALE if state is not State.STALE else State.TRUSTED
-        (told,) = announcer.changed(make_change(state, old=old, disable=True))
-        assert told.channel == "disable_host"
-        assert json.loads(told.body)["disable_host"] is state.value.startswith("untrusted")
+        told = announcer.changed(make_change(state, old=old, disable=True))
+        assert [one.channel for one in told] == ["disable_host"] * state.value.startswith("untrusted")
+        assert all(json.loads(one.body)["disable_host"] for one in told)
+
+
+def test_what_was_not_done_before_a_host_is_trusted_again_is_taken_back(make_change):
+    passed = frozenset({State.UNTRUSTED_KEY, State.UNREACHABLE})
+    trusted = replace(make_change(State.TRUSTED, old=State.UNREACHABLE, disable=True), passed=passed)
+    (told,) = Announcer([]).changed(trusted)
+    assert (told.channel, json.loads(told.body)["disable_host"]) == ("disable_host", False)
+
+
+def test_a_host_is_disabled_once_for_a_state_also_where_the_policy_says_so_later(make_change):
+    def found(announcer, at, **words):
+        current = make_change(State.UNTRUSTED_KEY, old=State.UNTRUSTED_KEY, at=at, **words)
+        return announcer.renewed(current, since=NOW)
+
+    announcer = Announcer([])
+    announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
+    assert found(announcer, NOW + 300) == ()
+    (told,) = found(announcer, NOW + 600, disable=True)
+    assert json.loads(told.body)["disable_host"] and told.created_at == NOW + 600
+    announcer.stored([told])
+    assert found(announcer, NOW + 900, disable=True) == ()
+    (again,) = found(Announcer([]), NOW + 1200, disable=True)  # a restart: the outbox knows it
+    (at_once,) = Announcer([]).changed(make_change(State.UNTRUSTED_KEY, disable=True))
+    assert told.notification_id == again.notification_id == at_once.notification_id
 
 
 def test_the_body_is_what_the_document_says(make_change):
@@ -196,7 +220,7 @@ class TestMarks:
         announcer = Announcer([HOOK])
         announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
         assert announcer.renewed(self._current(make_change, NOW), since=NOW) == ()
-        assert announcer._marked == announcer._made == {}
+        assert announcer._told == announcer._made == {}
 
     def test_what_was_not_stored_is_made_again(self, make_change):
         announcer = Announcer(ALL)
@@ -211,7 +235,7 @@ class TestMarks:
         announcer = Announcer(ALL)
         announcer.stored(announcer.changed(make_change(State.UNTRUSTED_KEY)))
         announcer.forget(HOST)
-        assert announcer._marked == {}
+        assert announcer._told == {}
 
 
 def test_a_test_message_and_a_channel_that_fails():

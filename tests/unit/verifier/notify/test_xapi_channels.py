@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.pool import new_pool, sim_pool  # noqa: F401
@@ -9,7 +11,7 @@ from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.notify.change import Announcer, trial
 from xentpm_lib.verifier.notify.config import BUILT_IN, ChannelConfig, ChannelKind
-from xentpm_lib.verifier.notify.delivery import DeliveryError
+from xentpm_lib.verifier.notify.delivery import DeliveryError, NothingToDo
 from xentpm_lib.verifier.notify.xapi_channels import (
     MARK_KEYS,
     MARK_TAGS,
@@ -47,9 +49,10 @@ def client(sim_pool):  # noqa: F811
 def tell(client, sim_pool, make_change):  # noqa: F811
     """Returns a function that tells a channel of a change of host1."""
 
-    def make(channel, new, old=State.TRUSTED, host=None, **words):
+    def make(channel, new, old=State.TRUSTED, host=None, passed=frozenset(), **words):
         uuid = sim_pool.host("host1").uuid if host is None else host
         change = make_change(new, old=old, host=uuid, pool="pool", disable=channel is BUILT_IN, **words)
+        change = replace(change, passed=passed)
         (told,) = Announcer([] if channel is BUILT_IN else [channel]).changed(change)
         kinds = {MESSAGES: MessageChannel, MARKS: MarksChannel, BUILT_IN: DisableHostChannel}
         kinds[channel](channel, (lambda _: client)).deliver(told)
@@ -164,13 +167,15 @@ def test_the_same_marks_again_write_nothing(sim_pool, tell):  # noqa: F811
 
 
 def test_a_host_is_disabled_when_it_is_untrusted_and_never_enabled(sim_pool, tell):  # noqa: F811
-    tell(BUILT_IN, State.UNREACHABLE)
-    tell(BUILT_IN, State.TRUSTED, old=State.STALE)
+    passed = frozenset({State.UNTRUSTED_KEY})
+    with pytest.raises(NothingToDo):
+        tell(BUILT_IN, State.TRUSTED, old=State.UNTRUSTED_KEY, passed=passed)
     assert sim_pool.record("host1")["enabled"]
     tell(BUILT_IN, State.UNTRUSTED_KEY)
     tell(BUILT_IN, State.UNTRUSTED_MEASUREMENT)
     assert not sim_pool.record("host1")["enabled"]
-    tell(BUILT_IN, State.TRUSTED, old=State.UNTRUSTED_KEY)
+    with pytest.raises(NothingToDo):
+        tell(BUILT_IN, State.TRUSTED, old=State.UNTRUSTED_KEY, passed=passed)
     assert not sim_pool.record("host1")["enabled"]
     assert sim_pool.record("host2")["enabled"]
     session = sim_pool.session()
@@ -214,8 +219,6 @@ def test_marks_of_a_host_that_is_off_are_set(sim_pool, tell):  # noqa: F811
 
 
 def test_what_is_not_a_notification_is_never_tried_again(client, make_notification):
-    from dataclasses import replace
-
     from xentpm_lib.errors import UsageError
 
     told = make_notification(kind=ChannelKind.XAPI_MARKS)
