@@ -21,6 +21,7 @@ from xentpm_lib.verifier.fleet.roster import Effects
 from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.fleet.states import Transition
 from xentpm_lib.verifier.fleet.systemd import Systemd
+from xentpm_lib.verifier.notify.abandoned import give_up_abandoned
 from xentpm_lib.verifier.notify.channels import channels_of
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.records import HostRecord
@@ -229,13 +230,14 @@ class Watch:
             self._told(result, change)
 
     def _clean_up(self) -> None:
-        """Remove what the policies do not want kept."""
+        """Remove what the policies do not want kept, and give up what no channel delivers."""
 
         def keep(host_id: str) -> float:
             policy = self._fleet.roster.policy(host_id)
             return _DEFAULT_KEEP_S if policy is None else policy.keep_results_s
 
         try:
+            give_up_abandoned(self._station.store, self._station.channels, self._clock())
             removed = self._station.store.prune(self._clock(), keep)
         except StoreError as error:
             _LOG.error("old results cannot be removed: %s", error)

@@ -12,6 +12,7 @@ from typing import Any
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.notification import Lane
+from xentpm_lib.verifier.notify.abandoned import REMOVED
 from xentpm_lib.verifier.notify.change import trial
 from xentpm_lib.verifier.notify.channels import channel_of
 from xentpm_lib.verifier.notify.config import BUILT_IN, ChannelConfig, ChannelKind, channel_named
@@ -26,7 +27,6 @@ __all__ = ["ListedChannel", "failures", "listing", "test"]
 _LISTED = 1000  # notifications of one channel that are looked at
 _CLOSE_S = 2.0
 _FOREVER_S = 10 * 366 * 86400.0
-_REMOVED = "not in station.toml any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _listed(
         oldest,
         None if config is None else failing_since(config, own, now),
         arrived,
-        _error(station, name, counts, arrived or 0.0) if config is not None else _REMOVED,
+        _error(station, name, counts, arrived or 0.0) if config is not None else REMOVED,
     )
 
 

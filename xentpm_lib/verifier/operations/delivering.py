@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
+from xentpm_lib.verifier.notify.abandoned import give_up_abandoned
 from xentpm_lib.verifier.notify.channels import channels_of
 from xentpm_lib.verifier.notify.config import BUILT_IN
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
@@ -34,6 +35,7 @@ def deliver(station: Station) -> list[str]:
     What failed stays there; it is told in sentences. Raises: StoreError.
     """
     watched = _try(station)
+    give_up_abandoned(station.store, station.channels, time.time())
     staying = _remove_empty_pools(station)
     found = channels.listing(station)
     told = channels.failures(found) + ([] if watched else _waiting(found))
