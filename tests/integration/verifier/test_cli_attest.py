@@ -71,6 +71,9 @@ def test_a_changed_initrd_is_named_approved_and_on_record(station: AttestCli, si
         "untrusted-measurement -> trusted",
     ]
     assert len(station.json("history", "host2", "--results", "--limit", "3")) == 3
+    told = [one["what"] for one in station.json("history", "host2", "--notifications", "--limit", "500")]
+    assert any(what.startswith("to marks: host2 is ") and "; delivered 2" in what for what in told)
+    assert any(what.startswith("to messages: host2 is NOT trusted") for what in told), told
     assert "xentpm_host_untrusted" in {message["name"] for message in sim_pool.messages()}
     assert "xentpm:trusted" in sim_pool.record("host2")["tags"]
 

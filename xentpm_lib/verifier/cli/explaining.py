@@ -37,12 +37,13 @@ def add(commands: Commands) -> None:
         "history",
         _history,
         "list what happened to a host",
-        "xentpm-attest history host2\nxentpm-attest history host2 --results --limit 200",
+        "xentpm-attest history host2\nxentpm-attest history host2 --results --notifications --limit 200",
         "Enrolments, baselines, approvals and changes of state, with who and when; with --results every"
-        " attestation.",
+        " attestation, with --notifications who was told what, and whether it arrived.",
     )
     past.add_argument("host", metavar="HOST", help="name or UUID")
     past.add_argument("--results", action="store_true", help="every stored attestation")
+    past.add_argument("--notifications", action="store_true", help="what was told to which channel")
     past.add_argument(
         "--limit", type=words.count, default=_LIMIT, help="the newest so many (default: %(default)s)"
     )
@@ -60,7 +61,9 @@ def _explain(arguments: argparse.Namespace, out: Output) -> int:
 
 def _history(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
-        events = history.events(station, arguments.host, arguments.results, arguments.limit)
+        events = history.events(
+            station, arguments.host, arguments.results, arguments.limit, arguments.notifications
+        )
     if out.as_json:
         out.document([event.to_object() for event in events])
     elif events:

@@ -1,13 +1,15 @@
-"""What happened to a host: the ledger's entries about it, and its results, in the order of time."""
+"""What happened to a host: the ledger's entries about it, its results, and who was told, by time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from xentpm_lib.errors import UsageError
+from xentpm_lib.errors import FormatError, UsageError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_readers import read_state_change
+from xentpm_lib.verifier.notification import Kept
+from xentpm_lib.verifier.notify.document import Event, read_body
 from xentpm_lib.verifier.operations.hosts import found
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.station import Station
@@ -16,6 +18,7 @@ from xentpm_lib.verifier.times import format_time
 
 __all__ = ["HistoryEvent", "events"]
 
+_PAGE = 1000  # notifications that are read at a time
 _SIMPLE = {
     "host_enrolled": "enrolled",
     "host_removed": "forgotten",
@@ -30,8 +33,10 @@ _SIMPLE = {
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """Something that happened. who: a person, or the program. what: in words. kind: of ledger entry, or"
-    " result."""
+    """Something that happened. who: a person, or the program. what: in words.
+
+    kind: of ledger entry, ``result`` or ``notification``.
+    """
 
     at: float
     who: str
@@ -43,7 +48,9 @@ class HistoryEvent:
         return {"at": format_time(self.at), "who": self.who, "kind": self.kind, "what": self.what}
 
 
-def events(station: Station, word: str, results: bool, limit: int) -> list[HistoryEvent]:
+def events(
+    station: Station, word: str, results: bool, limit: int, notifications: bool = False
+) -> list[HistoryEvent]:
     """The newest ``limit`` events of a host, oldest first. A forgotten host is known by its UUID.
 
     Raises: UsageError, StoreError.
@@ -54,6 +61,9 @@ def events(station: Station, word: str, results: bool, limit: int) -> list[Histo
     told = [event for event in read if event is not None]
     if results:
         told += [_of_result(one.result) for one in station.store.history(host_id, limit)]
+    if notifications:
+        told += _of_outbox(station, host_id, limit)
+    if results or notifications:
         told.sort(key=lambda event: event.at)
     return told[-limit:]
 
@@ -128,4 +138,39 @@ def _of_result(result: AttestationResult) -> HistoryEvent:
     told = f": {', '.join(codes)}" if codes else ""
     return HistoryEvent(
         result.appraised_at, "xentpm-attest", "result", f"attested, {result.state.value}{told}"
+    )
+
+
+def _of_outbox(station: Station, host_id: str, limit: int) -> list[HistoryEvent]:
+    """The newest notifications about a host; that marks were renewed is nothing that happened to it."""
+    found: list[HistoryEvent] = []
+    before: int | None = None
+    while len(found) < limit:
+        page = station.store.outbox_newest(_PAGE, before, host_id=host_id)
+        found += [event for event in map(_of_notification, page) if event is not None]
+        if len(page) < _PAGE:
+            break
+        before = page[-1].sequence
+    return found[:limit]
+
+
+def _of_notification(kept: Kept) -> HistoryEvent | None:
+    made = kept.notification
+    at = "" if kept.finished_at is None else f" {format_time(kept.finished_at)}"
+    why = f": {kept.error}" if kept.error else ""
+    try:
+        document = read_body(made.body)
+        if document.event is Event.RENEWED:
+            return None
+        said = document.summary
+    except FormatError:
+        said = "what cannot be read"
+    told = {
+        "pending": f"waits{why}",
+        "delivered": f"delivered{at}",
+        "failed": f"given up{at}{why}",
+        "superseded": f"not needed any more{at}",
+    }.get(kept.state, "the record was altered")
+    return HistoryEvent(
+        made.created_at, "xentpm-attest", "notification", f"to {made.channel}: {said}; {told}"
     )
