@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -14,23 +16,40 @@ __all__ = ["WATCHED", "WatchLock"]
 WATCHED = "XENTPM_STORE_WATCHED"
 """The code of the StoreError that says: another process watches this store."""
 
+WAIT_S = 20.0
+"""Longer than a command delivers."""
+_TRY_S = 0.2
+
 _LOG = logging.getLogger(__name__)
 
 
 class WatchLock:
     """Held from the beginning on, and taken again when the server has forgotten it. A context manager.
 
-    Raises, at the beginning: StoreError, ``XENTPM_STORE_WATCHED`` where another process has it.
+    wait_s: how long it is waited for at the beginning: a command that delivers holds it for some seconds.
+    stop: ends the waiting.
+
+    Raises, at the beginning: StoreError, ``XENTPM_STORE_WATCHED`` where another process has it even then.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, stop: threading.Event | None = None, wait_s: float = WAIT_S) -> None:
         self._store = store
+        self._stop = stop or threading.Event()
+        self._wait_s = wait_s
         self._stack = ExitStack()
         self._held: Callable[[], bool] = lambda: False
 
     def __enter__(self) -> WatchLock:
-        self._take()
-        return self
+        end = time.monotonic() + self._wait_s
+        while True:
+            try:
+                self._take()
+                return self
+            except StoreError as error:
+                if error.code != WATCHED or time.monotonic() >= end:
+                    raise
+                if self._stop.wait(_TRY_S):
+                    raise
 
     def __exit__(self, *_exception: object) -> None:
         self._let_go()

@@ -108,7 +108,7 @@ class Watch:
         Raises:
             StoreError: another process watches, the store was altered, or results cannot be stored any more.
         """
-        with WatchLock(self._station.store) as lock:
+        with WatchLock(self._station.store, stop) as lock:
             started = time.monotonic()
             self._begin()
             try:

@@ -6,7 +6,6 @@ Spec: https://github.com/caronc/apprise/wiki for the URLs.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from xentpm_lib.verifier.result import State
 
 __all__ = ["AppriseChannel"]
 
-_LOG = logging.getLogger(__name__)
 _GRAVITY = ("failure", "warning", "info", "success")
 _PROGRAM = "xentpm_lib.verifier.notify.apprise_process"
 
@@ -45,9 +43,10 @@ class AppriseChannel:
 
     def deliver_together(self, notifications: Sequence[Notification]) -> None:
         """Send them as one message. Raises: DeliveryError."""
-        documents = _readable(notifications)
-        if not documents:
-            raise DeliveryError("the notification cannot be read", wide=False, final=True)
+        try:
+            documents = [read_body(notification.body) for notification in notifications]
+        except FormatError as error:
+            raise DeliveryError(error.message, wide=False, final=len(notifications) == 1) from error
         order = {
             "url": self._url(),
             "title": title_of(documents),
@@ -92,16 +91,6 @@ class AppriseChannel:
         except (OSError, ValueError) as error:
             raise DeliveryError("the process that sends through Apprise failed") from error
         return answer if isinstance(answer, dict) else {}
-
-
-def _readable(notifications: Sequence[Notification]) -> list[Document]:
-    found = []
-    for notification in notifications:
-        try:
-            found.append(read_body(notification.body))
-        except FormatError as error:
-            _LOG.error("notification %s: %s", notification.notification_id, error.message)
-    return found
 
 
 def _kind(document: Document) -> str:

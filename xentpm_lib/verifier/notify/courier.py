@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from xentpm_lib.errors import FormatError
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.notification import Pending
 from xentpm_lib.verifier.notify.backlog import Backlog, Trouble, pause_after
 from xentpm_lib.verifier.notify.config import ChannelConfig
 from xentpm_lib.verifier.notify.delivery import Channel, DeliveryError, GroupChannel, NothingToDo
+from xentpm_lib.verifier.notify.document import read_body
 from xentpm_lib.verifier.notify.outbox import Outbox
 
 __all__ = ["Courier"]
@@ -125,7 +127,9 @@ class Courier:
 
     def _group(self, pending: Pending) -> list[Pending]:
         if isinstance(self.channel, GroupChannel):
-            return self._backlog.together(pending, self.channel.together, self._clock())
+            group = self._backlog.together(pending, self.channel.together, self._clock())
+            readable = [one for one in group if _readable(one)]
+            return readable if pending in readable else [pending]
         return [pending]
 
     def _deliver(self, group: list[Pending]) -> None:
@@ -219,6 +223,15 @@ class Courier:
             self._outbox.outbox_done(*self._unacknowledged[0])
             with self._ready:
                 del self._unacknowledged[0]
+
+
+def _readable(pending: Pending) -> bool:
+    """What cannot be read goes alone, and is given up by itself."""
+    try:
+        read_body(pending.notification.body)
+    except FormatError:
+        return False
+    return True
 
 
 def _of(trouble: Trouble) -> str:

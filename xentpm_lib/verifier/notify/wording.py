@@ -103,7 +103,9 @@ def _host_lines(host: HostState) -> list[str]:
         lines += ["Its TPM is trusted on first use: nobody vouches that it is one.", ""]
     if host.disable and host.state is not State.TRUSTED:
         lines += ["The policy has such a host disabled: it takes no new virtual machines.", ""]
-    if host.state is not State.TRUSTED:
+    if host.state is State.NOT_ENROLLED and host.previous is not None:  # it was forgotten
+        lines.append(f"What was recorded of it: xentpm-attest history {host.host_id}")
+    elif host.state is not State.TRUSTED:
         lines.append(f"More: xentpm-attest explain {host.host_id}")
     return lines
 

@@ -166,6 +166,15 @@ def test_failed_findings_come_first_and_the_text_tells_them_only(make_change):
     assert f"xentpm-attest explain {HOST}" in text
 
 
+def test_where_more_is_to_be_found_of_a_host_that_is_not_enrolled(make_change):
+    def text(old):
+        (told,) = Announcer([HOOK]).changed(make_change(State.NOT_ENROLLED, old=old))
+        return text_of(read_body(told.body))
+
+    assert f"xentpm-attest history {HOST}" in text(State.TRUSTED) and "explain" not in text(State.TRUSTED)
+    assert f"xentpm-attest explain {HOST}" in text(None)  # seen in its pool
+
+
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"version": 2}', "null", '{"version": 1, "event": "x"}'])
 def test_another_body_is_refused(body):
     with pytest.raises(FormatError):

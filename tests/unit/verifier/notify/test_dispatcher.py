@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -290,3 +291,21 @@ def test_a_group_that_fails_is_one_failure(station, mail, dispatch, make_change)
         clock.ahead = 10.0
         wait(lambda: outbox_states(station.store, "mail") == {"delivered": 5})
     assert len(server.messages) == 1
+
+
+def test_what_cannot_be_read_is_given_up_and_the_rest_of_its_group_mailed(
+    station, mail, dispatch, make_change
+):
+    with MailServer() as server:
+        configs = [mail(server)]
+        told = [
+            one
+            for host in ("host-1", "host-2", "host-3")
+            for one in notices(configs, make_change, State.UNREACHABLE, host=host)
+        ]
+        station.store.outbox_add([told[0], replace(told[1], body='{"version": 99}'), told[2]])
+        dispatcher = dispatch(*configs, clock=(clock := Clock()))
+        assert dispatcher.drain(60.0)
+        clock.ahead = 31.0  # a pause between two mails
+        wait(lambda: outbox_states(station.store, "mail") == {"delivered": 2, "failed": 1})
+        assert [message["Subject"] for message in server.messages] == ["2 hosts: 2 unreachable"]
