@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
-from xentpm_lib.verifier.notify.abandoned import give_up_abandoned
+from xentpm_lib.verifier.notify.abandoned import give_up_abandoned, give_up_for_pools
 from xentpm_lib.verifier.notify.channels import channels_of
-from xentpm_lib.verifier.notify.config import BUILT_IN
 from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.operations import channels
 from xentpm_lib.verifier.operations.pools import credentials_for
@@ -23,8 +22,6 @@ __all__ = ["deliver", "leave_pools"]
 _LIMIT_S = 10.0
 _CLOSE_S = 2.0
 _TRIES = 20  # to write while others do
-_EVER = 1e12  # seconds since 1970
-_GIVEN_UP = 1000  # notifications at a time
 _WATCHED = "XENTPM_STORE_WATCHED"
 _CHANGED = "XENTPM_STORE_CHANGED"
 
@@ -44,15 +41,8 @@ def deliver(station: Station) -> list[str]:
 
 def leave_pools(station: Station) -> None:
     """Forget the pools without hosts at once; what is to be told there is given up. Raises: StoreError."""
-    through_pools = [channel.name for channel in (*station.channels, BUILT_IN) if channel.per_pool]
     empty = {pool.pool_id for pool in station.registry.empty_pools()}
-    for channel in through_pools:
-        after = 0
-        while pending := station.store.outbox_due(_EVER, _GIVEN_UP, channel, after):
-            after = pending[-1].sequence
-            for one in pending:
-                if one.notification.pool_id in empty:
-                    station.store.outbox_give_up(one.sequence, "the pool was forgotten at once")
+    give_up_for_pools(station.store, station.channels, empty)
     _remove_empty_pools(station)
 
 

@@ -170,7 +170,8 @@ def _of_notification(kept: Kept) -> HistoryEvent | None:
         "delivered": f"delivered{at}",
         "failed": f"given up{at}{why}",
         "superseded": f"not needed any more{at}",
-    }.get(kept.state, "the record was altered")
+        "altered": "the record was altered",
+    }.get(kept.state, f"{kept.state}{at}{why}")
     return HistoryEvent(
         made.created_at, "xentpm-attest", "notification", f"to {made.channel}: {said}; {told}"
     )
