@@ -104,6 +104,7 @@ class AttestationResult:
     clock: of the quote; None unless its signature and nonce held.
     ek_trust: ``certificate``, ``pinned`` or ``first_use``; empty when the host is not enrolled.
     evidence_digest: SHA-256 of the evidence document, hex; empty when there was none.
+    host_serial: of the record that the host was judged by (``HostRecord.serial``); 0 where that is not known.
 
     Spec: RFC 9334, section 8.4.
     """
@@ -119,6 +120,7 @@ class AttestationResult:
     clock: TpmClock | None = None
     ek_trust: str = ""
     evidence_digest: str = ""
+    host_serial: int = 0
 
     @property
     def state(self) -> State:

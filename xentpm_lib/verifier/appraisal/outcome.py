@@ -47,6 +47,7 @@ def conclude(
         clock=clock,
         ek_trust=host.ek_trust.value,
         evidence_digest=digest,
+        host_serial=host.serial,
     )
 
 

@@ -87,7 +87,8 @@ class Engine:
 
     def _work(self, job: Job) -> Job | None:
         """Do a job; returns the pool's next one. Whatever happens, the schedule is told that it is done."""
-        attempted = self._attempted(job)
+        subject = self._roster.subject(job.host_id)
+        attempted = None if subject is None else self._attempted(job, subject)
         failure = None if attempted is None else attempted.failure
         with self.lock:
             permanent = failure is not None and failure.permanent
@@ -97,14 +98,11 @@ class Engine:
             self._workers.run(other)
         for one in ended:
             if one.final and attempted is not None:
-                self._keep(one.host_id, attempted)
+                self._keep(one.host_id, attempted, subject)
         return jobs[0] if jobs else None
 
-    def _attempted(self, job: Job) -> Attempted | None:
-        """What came of asking the host; None when it is not to be asked any more. Never raises."""
-        subject = self._roster.subject(job.host_id)
-        if subject is None:
-            return None
+    def _attempted(self, job: Job, subject: Subject) -> Attempted:
+        """What came of asking the host. Never raises."""
         try:
             return self._asked(job, subject)
         except Exception:
@@ -125,7 +123,7 @@ class Engine:
             failure = _failure_of_master(client) or failure
         return collection_result(subject, failure, self._clock())
 
-    def _keep(self, host_id: str, attempted: Attempted) -> None:
+    def _keep(self, host_id: str, attempted: Attempted, subject: Subject | None) -> None:
         """Hand a result to the recorder: the host's own, or what another one's try showed of its pool."""
         outline = self._roster.outline(host_id)
         if outline is None or (self._ending and attempted.failure is not None):
@@ -139,7 +137,8 @@ class Engine:
         evidence = attempted.evidence
         if evidence is not None and attempted.verified is not None:
             evidence = self._logs.evidence(host_id, evidence, attempted.verified)
-        self._recorder.put(Recording(attempted.result, outline, evidence))
+        judged = None if subject is None else subject.host
+        self._recorder.put(Recording(attempted.result, outline, evidence, judged))
 
 
 def _outcome(failure: CollectionError | None) -> Outcome:

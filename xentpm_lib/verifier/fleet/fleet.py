@@ -50,9 +50,8 @@ class Fleet:
         self.appraised_at = self._restore()
         self.clients = Clients(self._credentials)
         announcer = Announcer(station.channels)
-        seen = station.registry.seq
         self.recorder = Recorder(
-            station.store, self.states, announcer, self.roster.outline, stored, clock, seen
+            station.store, self.states, announcer, self.roster, stored, self._again, clock
         )
         self.engine = Engine(self.roster, Schedule(Random(), limits), self.recorder, self.clients, clock)
 
@@ -83,6 +82,11 @@ class Fleet:
             _LOG.info("some hosts were still being asked; that does not count")
         if not self.recorder.close(_RECORDER_S):
             _LOG.error("the last results could not be stored")
+
+    def _again(self, host_id: str) -> None:
+        """Attest a host at once whose last result could not count any more."""
+        with self.engine.lock:
+            self.engine.schedule.hurry(host_id, time.monotonic())
 
     def _restore(self) -> dict[str, float]:
         """Go on from what is stored. Returns when each host was attested last."""

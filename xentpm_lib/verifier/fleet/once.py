@@ -27,7 +27,7 @@ def attest_once(
 
     told: called with each result as soon as it is stored, in another thread, one call at a time.
     stop: set it to end early. Returns the results in the order of ``hosts``; without those that were not
-    reached when it was stopped.
+    reached when it was stopped, and of hosts that somebody else forgot meanwhile, or left without a policy.
 
     Raises:
         PolicyError: the group of one of them has no usable policy.
@@ -50,7 +50,7 @@ def attest_once(
 
 
 class _Turn:
-    """Who is still waited for. Called by the recorder's thread."""
+    """Who is still waited for."""
 
     def __init__(
         self, waiting: set[str], told: Callable[[AttestationResult, Transition | None], None] | None
@@ -58,22 +58,28 @@ class _Turn:
         self.results: dict[str, AttestationResult] = {}
         self.done = threading.Event()
         self.ended: Callable[[str], None] = lambda host_id: None
-        self._waiting = waiting
+        self.waiting = waiting
         self._told = told
+        self._lock = threading.Lock()
         if not waiting:
             self.done.set()
 
     def stored(self, result: AttestationResult, change: Transition | None) -> None:
         """A result is stored; the first one of each host counts."""
-        if result.host_id not in self._waiting:
+        if result.host_id not in self.waiting:
             return
-        self._waiting.discard(result.host_id)
         self.ended(result.host_id)
         self.results[result.host_id] = result
         if self._told is not None:
             self._told(result, change)
-        if not self._waiting:
-            self.done.set()
+        self.leave(result.host_id)
+
+    def leave(self, host_id: str) -> None:
+        """A host is not waited for any more."""
+        with self._lock:
+            self.waiting.discard(host_id)
+            if not self.waiting:
+                self.done.set()
 
 
 def _remove(fleet: Fleet, host_id: str) -> None:
@@ -83,7 +89,12 @@ def _remove(fleet: Fleet, host_id: str) -> None:
 
 def _drive(fleet: Fleet, turn: _Turn, stop: threading.Event) -> None:
     """Start what is due until every host has its result. Raises: what made the recorder fail."""
+    seen = fleet.roster.registry.seq
     while not turn.done.is_set() and not stop.is_set():
+        if seen != fleet.roster.registry.seq:
+            seen = fleet.roster.registry.seq
+            for host_id in [one for one in list(turn.waiting) if fleet.roster.policy(one) is None]:
+                turn.leave(host_id)
         wait_s = fleet.engine.tick()
         if fleet.recorder.failure is not None:
             raise fleet.recorder.failure

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States, Transition
 from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.store.model import StoredResult
@@ -22,22 +21,24 @@ def take_up(states: States, stored: StoredResult) -> None:
         states.restore(stored.result, stored.clock)
 
 
-def follow(store: Store, states: States, seen: int, own: Mapping[str, float]) -> int:
-    """Take in the changes of state behind ledger entry ``seen``; the number of the last entry.
+def follow(store: Store, roster: Roster, states: States, seen: int) -> int:
+    """Take in what is new: what counts, into the roster; changes of state behind entry ``seen``, into the
+    states. Returns the number of the last entry.
 
-    own: host to the time of the last change that this process stored, which is known already.
+    seen: number of the last entry whose change of state is known, be it only because this process wrote it.
 
     Raises:
         StoreError: the store cannot be used.
     """
-    for entry in store.entries(after=seen):
-        seen = entry.seq
-        if entry.kind != "state_changed":
+    for entry in store.entries(after=min(seen, roster.registry.seq)):
+        roster.take(entry)
+        if entry.seq <= seen:
             continue
-        change = read_state_change(entry.subject, entry.body)
-        if own.get(entry.subject) != change.at:
+        if entry.kind == "state_changed":
+            change = read_state_change(entry.subject, entry.body)
             states.told(entry.subject, change.new, change.at)
             _restore(store, states, entry.subject)
+        seen = entry.seq
     return seen
 
 

@@ -8,17 +8,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from xentpm_lib.verifier.findings import LASTING, Finding
+from xentpm_lib.verifier.ledger_bodies import StateChange
 from xentpm_lib.verifier.records import HostRecord
 from xentpm_lib.verifier.result import AttestationResult, State, TpmClock, states_since_trust
 
-__all__ = ["States", "Transition", "lasting", "state_at", "still_in_doubt"]
+__all__ = [
+    "CLOCK_TOLERANCE_S",
+    "States",
+    "Transition",
+    "from_the_future",
+    "has_ended",
+    "is_of",
+    "lasting",
+    "state_at",
+    "still_in_doubt",
+]
+
+CLOCK_TOLERANCE_S = 5.0
+"""How far ahead of the clock a result may be: a clock that is set right by a little voids nothing."""
 
 
-def state_at(host: HostRecord | None, result: AttestationResult | None, now: float) -> State:
+def state_at(
+    host: HostRecord | None, result: AttestationResult | None, now: float, ended: bool = False
+) -> State:
     """What a host is: NOT_ENROLLED without a record, STALE without a result that holds now.
 
-    A result from before the host was enrolled, perhaps anew, is not about this record of it. Nor does one
-    hold that is from the future: then the clock of this station was set back, and no lease can be measured.
+    A result of another enrolment of the host is not about this record of it. Nor does one hold that is from
+    the future: then the clock of this station was set back, and no lease can be measured; nor one that the
+    ledger says has ``ended``, whatever the clock says now (``has_ended``).
     A stored result that was altered says so at any time, for its own times are nothing to go by. What lasts
     until the host is enrolled anew is not over with the lease: it was another host once.
     """
@@ -26,11 +43,40 @@ def state_at(host: HostRecord | None, result: AttestationResult | None, now: flo
         return State.NOT_ENROLLED
     if result is not None and any(one.code == "RECORD_ALTERED" for one in result.findings):
         return result.state
-    if result is not None and host.enrolled_at <= result.appraised_at and lasting(result):
+    if result is None or not is_of(host, result):
+        return State.STALE
+    if lasting(result):
         return result.state
-    if result is None or not host.enrolled_at <= result.appraised_at <= now < result.expires_at:
+    if ended or from_the_future(result, now) or now >= result.expires_at:
         return State.STALE
     return result.state
+
+
+def is_of(host: HostRecord, result: AttestationResult) -> bool:
+    """Whether a result is of this enrolment of the host, and not of one before.
+
+    Entries of the ledger have an order whatever clocks say. Only a stored result that does not tell by which
+    entry it was made is told by its time.
+    """
+    if result.host_serial:
+        return result.host_serial == host.serial
+    return host.enrolled_at <= result.appraised_at
+
+
+def from_the_future(result: AttestationResult, now: float) -> bool:
+    """Whether the clock was set back since the result was made, by more than a little."""
+    return result.appraised_at > now + CLOCK_TOLERANCE_S
+
+
+def has_ended(change: StateChange | None, result_id: int) -> bool:
+    """Whether a stored result is over for good. change: the last one that the ledger has of the host.
+
+    Once it is written that a host is stale, none of its results so far holds again: a clock that is set
+    back, or one that goes on to the time of a result from the future, does not bring one back to life.
+    """
+    if change is None or change.new is not State.STALE or change.result_id is None:
+        return False
+    return result_id <= change.result_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +97,14 @@ class Transition:
 class _Standing:
     """told: what everybody was told last, and since when. clock: of the last quote that held.
 
-    doubts: the findings that last until the host is enrolled anew.
-    restored: its lease is from before this process was started.
+    appraised_at, expires_at: of the last result. doubts: the findings that last until the host is enrolled
+    anew. restored: its lease is from before this process was started.
     """
 
-    enrolled_at: float
+    host: HostRecord
     told: State | None = None
     since: float = 0.0
+    appraised_at: float = 0.0
     expires_at: float = 0.0
     clock: TpmClock | None = None
     doubts: tuple[Finding, ...] = ()
@@ -69,6 +116,15 @@ class _Standing:
         if self.told is not state:
             self.told, self.since = state, at
             self.passed = states_since_trust(self.passed, state)
+
+    def go_on(self, result: AttestationResult, clock: TpmClock | None) -> None:
+        """Go on from a result of this enrolment."""
+        self.appraised_at, self.expires_at = result.appraised_at, result.expires_at
+        self.clock, self.doubts = clock, lasting(result)
+
+    def has_lapsed(self, now: float) -> bool:
+        """Whether the lease has ended, or is from the future and cannot be measured."""
+        return self.expires_at <= now or self.appraised_at > now + CLOCK_TOLERANCE_S
 
 
 class States:
@@ -83,9 +139,9 @@ class States:
         with self._lock:
             standing = self._standings.get(host.host_id)
             if standing is None:
-                self._standings[host.host_id] = _Standing(host.enrolled_at)
-            elif standing.enrolled_at != host.enrolled_at:
-                again = _Standing(host.enrolled_at, standing.told, standing.since)
+                self._standings[host.host_id] = _Standing(host)
+            elif standing.host.serial != host.serial:
+                again = _Standing(host, standing.told, standing.since)
                 again.passed = standing.passed
                 self._standings[host.host_id] = again
 
@@ -101,9 +157,8 @@ class States:
         """
         with self._lock:
             standing = self._standings.get(result.host_id)
-            if standing is not None and standing.enrolled_at <= result.appraised_at:
-                standing.expires_at, standing.clock = result.expires_at, clock
-                standing.doubts = lasting(result)
+            if standing is not None and is_of(standing.host, result):
+                standing.go_on(result, clock)
 
     def restore_altered(self, result: AttestationResult) -> None:
         """Go on from a stored result that was altered since the host was enrolled: that is all we know."""
@@ -113,13 +168,10 @@ class States:
                 standing.doubts = lasting(result)
 
     def told(self, host_id: str, state: State, at: float) -> None:
-        """Somebody told a change: another process, or this one before it was started anew.
-
-        One that is older than what is known here is passed over: it comes late, and is told already.
-        """
+        """A change was told: by another process, or by this one. To be called in the order of the ledger."""
         with self._lock:
             standing = self._standings.get(host_id)
-            if standing is not None and at >= standing.since:
+            if standing is not None:
                 standing.tell(state, at)
 
     def passed(self, host_id: str, states: frozenset[State]) -> None:
@@ -180,32 +232,33 @@ class States:
         with self._lock:
             for result in results:
                 standing = self._standings.get(result.host_id)
-                if standing is not None:
-                    standing.tell(result.state, result.appraised_at)
-                    standing.expires_at = result.expires_at
-                    standing.clock = result.clock or standing.clock
-                    standing.doubts = lasting(result)
+                if standing is None:
+                    continue
+                standing.tell(result.state, result.appraised_at)
+                if is_of(standing.host, result):
+                    standing.go_on(result, result.clock or standing.clock)
                     standing.restored = False
 
     def has_lapsed(self, host_id: str, now: float) -> bool:
         """Whether the host's lease has ended, as far as it is known here."""
         standing = self._standings.get(host_id)
-        return standing is not None and standing.expires_at <= now
+        return standing is not None and standing.has_lapsed(now)
 
     def lapsed(self, now: float, restored: bool = True) -> list[Transition]:
         """The hosts whose lease has ended, and for whom that was not told yet; not those that are in doubt
         until they are enrolled anew, for whom the lease is of no matter.
 
-        restored: also those that were not attested yet since this process was started.
+        restored: also those that were not attested yet since this process was started. Leases from the
+        future are among them at any rate: nobody can say later that they were.
         """
         with self._lock:
             return [
                 Transition(host_id, standing.told, State.STALE, now, standing.passed)
                 for host_id, standing in self._standings.items()
-                if standing.expires_at <= now
+                if standing.has_lapsed(now)
                 and standing.told not in (State.STALE, None)
                 and not standing.doubts
-                and (restored or not standing.restored)
+                and (restored or not standing.restored or standing.expires_at > now)
             ]
 
 

@@ -173,13 +173,14 @@ class Watch:
             if not lock.held():
                 return
             registry = self._station.registry
-            effects = self._fleet.roster.apply(self._station.store.entries(after=registry.seq))
+            for entry in self._station.store.entries(after=registry.seq):
+                self._fleet.roster.take(entry)
         except StoreError as error:
             if error.code in (ALTERED, WATCHED):
                 raise
             _LOG.error("the store cannot be read, trying again: %s", error)
             return
-        self._take_up(effects)
+        self._take_up(self._fleet.roster.take_effects())
         self._forget_pools()
 
     def _forget_pools(self) -> None:

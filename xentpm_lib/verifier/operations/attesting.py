@@ -24,7 +24,8 @@ _CLOSE_S = 5.0
 class Attested:
     """results: in the order of the hosts. problems: what else went wrong, in sentences.
 
-    unjudged: hosts that were not asked, because their group has no policy that can be used.
+    unjudged: hosts that have no result, because their group has no policy that can be used, or because they
+    were forgotten meanwhile.
     unenrolled: hosts of the pools that were looked at, of which no keys are known.
     """
 
@@ -59,6 +60,10 @@ def attest(
     unenrolled = _unenrolled(station, judged, results) if whole_pools else []
     unjudged = [host for host in hosts if host.host_id in errors]
     problems = [f"{host.name} was not asked: {errors[host.host_id].message}" for host in unjudged]
+    told = {result.host_id for result in results}
+    lost = [host for host in judged if host.host_id not in told]
+    unjudged += lost
+    problems += [f"{host.name} was not judged: it was forgotten, or has no policy any more" for host in lost]
     return Attested(results, unjudged, unenrolled, problems + deliver(station))
 
 

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 from xentpm_lib.errors import PolicyError, UsageError
 from xentpm_lib.verifier import ledger_bodies
-from xentpm_lib.verifier.fleet.states import state_at
+from xentpm_lib.verifier.fleet.states import from_the_future, has_ended, is_of, state_at
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
 from xentpm_lib.verifier.operations.delivering import deliver, leave_pools
 from xentpm_lib.verifier.operations.station_use import append, pool_named, who
+from xentpm_lib.verifier.operations.voiding import void_from_the_future
 from xentpm_lib.verifier.records import HostRecord, PoolRecord, UnenrolledHost
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import StoredResult
 
 __all__ = [
     "NOT_ATTESTED",
     "HostView",
+    "ended",
     "expect_asset_tag",
     "finish_forgetting",
     "forget",
@@ -63,13 +66,14 @@ def views(station: Station, hosts: Sequence[HostRecord]) -> list[HostView]:
     """The hosts as they stand now. Raises: StoreError."""
     latest = station.store.latest()
     at = time.time()  # not before: what a watch has stored meanwhile is not from the future
+    void_from_the_future(station, latest, at)
     told = []
     for host in hosts:
         stored = latest.get(host.host_id)
         result = None if stored is None else stored.result
-        state = state_at(host, result, at)
+        state = state_at(host, result, at, ended(station, host, stored))
         pool = station.registry.pool(host.pool_id)
-        if state is State.STALE and result is not None and result.appraised_at < host.enrolled_at:
+        if state is State.STALE and result is not None and not is_of(host, result):
             result = None  # of an earlier enrolment
         since, policy = _since(station, host, state, result), _policy(station, host)
         word = station.registry.word_for(host.host_id)
@@ -82,14 +86,19 @@ def view(station: Station, word: str) -> HostView:
     return views(station, [named(station, word)])[0]
 
 
+def ended(station: Station, host: HostRecord, stored: StoredResult | None) -> bool:
+    """Whether the ledger says that a host's newest result is over."""
+    return stored is not None and has_ended(station.registry.state(host.host_id), stored.result_id)
+
+
 def why_stale(host: HostRecord, result: AttestationResult | None, now: float) -> str:
     """Why no result of a host holds now, in words. now: seconds since 1970."""
-    if host.enrolled_at > now:
-        return "enrolled in the future: a clock was wrong"
-    if result is None or result.appraised_at < host.enrolled_at:
+    if result is None or not is_of(host, result):
         return NOT_ATTESTED
-    if result.appraised_at > now:
+    if from_the_future(result, now):
         return "attested in the future: a clock was wrong"
+    if now < result.expires_at:
+        return "its last result is over: a clock was wrong"
     return "its last result has expired"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.fleet.states import state_at
-from xentpm_lib.verifier.operations.hosts import why_stale
+from xentpm_lib.verifier.operations.hosts import ended, why_stale
+from xentpm_lib.verifier.operations.voiding import void_from_the_future
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.token import jwks, sign_result
@@ -27,14 +28,14 @@ class Token:
 def token_of(station: Station, word: str) -> Token:
     """A token with a host's last result, which has to hold still. Raises: UsageError, StoreError."""
     host = station.registry.host(word)
-    stored, now = station.store.latest().get(host.host_id), time.time()
-    state = state_at(host, None if stored is None else stored.result, now)
+    latest, now = station.store.latest(host.host_id), time.time()
+    void_from_the_future(station, latest, now)
+    stored = latest.get(host.host_id)
+    state = state_at(host, None if stored is None else stored.result, now, ended(station, host, stored))
     if stored is None or state is State.STALE:
         why = why_stale(host, None if stored is None else stored.result, now)
         name = station.registry.word_for(host.host_id)
-        anew = f"xentpm-attest enroll --replace --host {name}"
-        hint = anew if host.enrolled_at > now else f"xentpm-attest attest {name}"
-        raise UsageError(f"{host.name} has no result that holds now: {why}", hint)
+        raise UsageError(f"{host.name} has no result that holds now: {why}", f"xentpm-attest attest {name}")
     return Token(sign_result(stored.result, station.keys.signing_key, now), state)
 
 

@@ -78,6 +78,8 @@ def evidence_columns(evidence: QuoteEvidence | None, contents: dict[bytes, bytes
 def read_result(row: Row, facts: bytes) -> AttestationResult:
     """The result of a row whose seal has held. facts: the content that ``findings`` names.
 
+    One that was stored before ``host_serial`` was has 0.
+
     Raises:
         ValueError, LookupError, TypeError, AssertionError: another release of the verifier wrote it.
     """
@@ -94,6 +96,7 @@ def read_result(row: Row, facts: bytes) -> AttestationResult:
         clock=clock_from_text(row["clock"]),
         ek_trust=found["ek_trust"],
         evidence_digest=row["evidence_digest"],
+        host_serial=found.get("host_serial", 0),
     )
 
 
@@ -149,6 +152,7 @@ def _facts(result: AttestationResult) -> dict[str, Any]:
         "policy": [result.policy.name, result.policy.digest],
         "references": [[used.id, used.label, used.matched] for used in result.references],
         "ek_trust": result.ek_trust,
+        "host_serial": result.host_serial,
     }
 
 

@@ -29,6 +29,7 @@ from xentpm_lib.verifier.store.credentials import CredentialRows
 from xentpm_lib.verifier.store.database import Database
 from xentpm_lib.verifier.store.head import Head, HeadFile
 from xentpm_lib.verifier.store.identity import identify
+from xentpm_lib.verifier.store.lateness import check_lateness
 from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.model import (
     ALTERED,
@@ -167,9 +168,16 @@ class Store:
     def record(self, batch: Sequence[Recorded], who: str = _STATION, after: int | None = None) -> list[int]:
         """Store attestations with evidence, notifications and ledger entries: all, or none. Their numbers.
 
-        after: number of the last entry that the changes of state rest on; ``append_all`` says what it raises.
+        after: number of the last entry that results and changes of state rest on; ``append_all`` says what it
+        raises.
+
+        Raises:
+            LateResults: some are older than their hosts' newest ones, which they must not replace.
         """
         with self._database.write() as connection:
+            if after is not None:
+                self._check_unchanged(self._ledger.check_head(connection, self._head.read()), after)
+            check_lateness(connection, self._results, [one.result for one in batch], self._clock())
             numbers = self._results.add(connection, batch)
             self._outbox.add(connection, [each for one in batch for each in one.notifications])
             items = [
@@ -177,7 +185,7 @@ class Store:
                 for number, one in zip(numbers, batch, strict=True)
                 for item in one.entries
             ]
-            entries = self._append(connection, items, who, after) if items else []
+            entries = self._append(connection, items, who) if items else []
         self._advance(entries)
         return numbers
 
@@ -337,15 +345,19 @@ class Store:
             return export_history(file, connection, entries, self._results, self._outbox)
 
     def _append(
-        self, connection: Connection, items: list[LedgerItem], who: str, after: int | None
+        self, connection: Connection, items: list[LedgerItem], who: str, after: int | None = None
     ) -> list[Entry]:
         """Within a writing transaction: nobody else can move the ledger's end."""
         last = self._ledger.check_head(connection, self._head.read())
-        if after is not None and after != last.seq:
-            message = "somebody else has changed something meanwhile: entry {}".format(last.seq)
-            raise StoreError(message, "Look again, and repeat the command.", "XENTPM_STORE_CHANGED")
+        if after is not None:
+            self._check_unchanged(last, after)
         items = [self._with_newest_result(connection, item) for item in items]
         return self._ledger.append(connection, last, items, who, self._clock())
+
+    def _check_unchanged(self, last: Head, after: int) -> None:
+        if after != last.seq:
+            message = "somebody else has changed something meanwhile: entry {}".format(last.seq)
+            raise StoreError(message, "Look again, and repeat the command.", "XENTPM_STORE_CHANGED")
 
     def _with_newest_result(self, connection: Connection, item: LedgerItem) -> LedgerItem:
         """A change of state names the host's newest result, so that this one cannot be taken away unseen."""

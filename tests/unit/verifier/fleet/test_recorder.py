@@ -13,16 +13,22 @@ from support.stores import NOW, make_evidence, make_result
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.recorder import BATCH, Outline, Recorder, Recording
+from xentpm_lib.verifier.fleet.recorder import BATCH, Recorder
+from xentpm_lib.verifier.fleet.recording import Outline, Recording
+from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States
 from xentpm_lib.verifier.notify.change import Announcer
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
-from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.policy.loader import shipped
+from xentpm_lib.verifier.result import ReferenceUsed, State
 from xentpm_lib.verifier.station import Station
 
 UNTRUSTED = "untrusted-measurement"
 OUTLINE = Outline("host-1", "p-1", "pool", False)
-HOSTS = [SoftwareAttester(name=f"host-{number}").record(enrolled_at=NOW - 10) for number in range(3)]
+ATTESTERS = [SoftwareAttester(name=f"host-{number}") for number in range(3)]
+HOSTS = [attester.record(enrolled_at=NOW - 10) for attester in ATTESTERS]
+REFERENCE = ATTESTERS[0].reference(hosts=frozenset(host.host_id for host in HOSTS))
+POLICY = shipped("firmware")
 
 
 class Bench:
@@ -33,19 +39,21 @@ class Bench:
         self.home = home
         self.station = station or Station.init(home, "version = 1\n", clock=lambda: self.now)
         if station is None:
-            items = [ledger_bodies.host_enrolled(host) for host in HOSTS]
+            items = [ledger_bodies.policy_assigned("default", POLICY.text)]
+            items += [ledger_bodies.host_enrolled(host) for host in HOSTS]
+            items += [ledger_bodies.reference_added(REFERENCE)]
             self.station.store.append_all(items, who="test")
         self.station.refresh()
         self.states = States()
-        for host in HOSTS:
-            self.states.enrol(host)
-        self.said = []
+        self.roster = Roster(self.station.registry, self.states)
+        self.said, self.again = [], []
         self.recorder = Recorder(
             self.station.store,
             self.states,
             Announcer([ChannelConfig("hook", ChannelKind.WEBHOOK, url="https://x")]),
-            lambda host_id: OUTLINE,
+            self.roster,
             lambda result, change: self.said.append((result, change)),
+            self.again.append,
             clock=lambda: self.now,
         )
 
@@ -57,11 +65,21 @@ class Bench:
         self.recorder.close(5)
         self.station.close()
 
-    def put(self, number, state="trusted", evidence=None, **changes):
+    def result(self, number, state="trusted", **changes):
+        """A result by what counts when the test begins."""
         changes.setdefault("appraised_at", self.now)
-        changes.setdefault("expires_at", self.now + 900)
-        result = make_result(HOSTS[number].host_id, state, **changes)
-        self.recorder.put(Recording(result, OUTLINE, evidence))
+        changes.setdefault("expires_at", changes["appraised_at"] + 900)
+        basis = {
+            "host_serial": 2 + number,
+            "policy": POLICY.used,
+            "references": (ReferenceUsed(REFERENCE.reference_id, REFERENCE.label, state == "trusted"),),
+            "ek_trust": HOSTS[number].ek_trust.value,
+        }
+        return make_result(HOSTS[number].host_id, state, **{**basis, **changes})
+
+    def put(self, number, state="trusted", evidence=None, **changes):
+        result = self.result(number, state, **changes)
+        self.recorder.put(Recording(result, OUTLINE, evidence, HOSTS[number]))
         return result
 
     def until(self, true, limit_s=90):
@@ -209,7 +227,7 @@ def test_where_not_even_that_can_be_stored_the_others_are(bench, caplog):
 def test_an_altered_ledger_ends_it(bench):
     with bench.by_hand("DROP TRIGGER ledger_no_update", "SELECT 1"):
         pass
-    with bench.by_hand("UPDATE ledger SET who = 'eve' WHERE seq = 3", "SELECT 1"):
+    with bench.by_hand("UPDATE ledger SET who = 'eve' WHERE seq = 5", "SELECT 1"):
         bench.put(0)
         end = time.monotonic() + 90
         while bench.recorder.failure is None:
@@ -244,8 +262,8 @@ def test_closing_does_not_wait_for_a_store_that_is_gone(tmp_path):
 
 
 def test_a_text_that_cannot_be_told_leaves_the_result(bench, caplog):
-    result = make_result(HOSTS[0].host_id, appraised_at=NOW, expires_at=NOW + 900)
-    bench.recorder.put(Recording(result, replace(OUTLINE, host_name=None)))
+    result = bench.result(0)
+    bench.recorder.put(Recording(result, replace(OUTLINE, host_name=None), None, HOSTS[0]))
     bench.until(lambda: bench.said)
     assert "nobody can be told" in caplog.text
     assert bench.station.store.latest()[HOSTS[0].host_id].result == result

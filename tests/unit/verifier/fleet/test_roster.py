@@ -98,4 +98,3 @@ def test_pools_and_changes_of_state(ledger):
     assert ledger.apply(bodies.pool_changed(replace(POOL, name="other"))).pools == {POOL.pool_id}
     change = bodies.StateChange(ONE.host_id, None, State.TRUSTED, 5.0)
     assert ledger.apply(bodies.state_changed(change), bodies.note("store", "text")) == Effects()
-    assert ledger.states.current(ONE.host_id) is State.TRUSTED
