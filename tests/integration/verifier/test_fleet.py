@@ -18,6 +18,7 @@ from support.stores import make_result
 from xentpm_lib.errors import PolicyError
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.fleet import attestation
 from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
 from xentpm_lib.verifier.fleet.once import attest_once
 from xentpm_lib.verifier.fleet.watch import Pace, Watch, watch
@@ -106,6 +107,53 @@ def test_attesting_once_can_be_stopped(tmp_path):
         assert attest_once(station, station.registry.hosts(), stop=stop) == []
         assert time.monotonic() - began < END_S
         assert station.store.latest() == {}, "what was stopped is no finding"
+
+
+@contextmanager
+def _held_up(monkeypatch, meanwhile):
+    """The first answer that is judged waits until ``meanwhile`` is done, by another process's store."""
+    real, done = attestation.appraise, []
+
+    def appraise(*given):
+        result = real(*given)
+        if not done:
+            done.append(given[2].host_id)
+            meanwhile(given[2].host_id)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attestation, "appraise", appraise)
+        yield done
+
+
+def test_a_baseline_that_is_retired_while_its_host_is_attested(tmp_path, monkeypatch):
+    """What was trusted a moment ago, by what counts no more, is not stored; the host is asked again."""
+    with _fleet(tmp_path / "station") as station, Station.open(tmp_path / "station") as other:
+
+        def retire(host_id):
+            for one in other.registry.references_for(other.registry.host(host_id)):
+                other.store.append(*ledger_bodies.reference_retired(one.reference_id, time.time()), who="jo")
+            other.refresh()
+            (found,) = attest_once(other, [other.registry.host(host_id)])
+            assert found.state is State.PENDING_APPROVAL
+
+        with _held_up(monkeypatch, retire):
+            (result,) = attest_once(station, station.registry.hosts()[:1])
+        assert result.state is State.PENDING_APPROVAL
+        history = station.store.history(result.host_id)
+        assert {one.result.state for one in history} == {State.PENDING_APPROVAL}
+
+
+def test_a_host_that_is_forgotten_while_it_is_attested(tmp_path, monkeypatch):
+    with _fleet(tmp_path / "station") as station, Station.open(tmp_path / "station") as other:
+
+        def forget(host_id):
+            other.store.append(*ledger_bodies.host_removed(host_id), who="jo")
+
+        with _held_up(monkeypatch, forget) as done:
+            results = attest_once(station, station.registry.hosts()[:3])
+        assert len(results) == 2 and done[0] not in {one.host_id for one in results}
+        assert done[0] not in station.store.latest()
 
 
 def test_a_host_whose_group_has_no_policy_cannot_be_asked(tmp_path):

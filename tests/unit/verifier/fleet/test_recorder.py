@@ -16,10 +16,11 @@ from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.fleet.recorder import BATCH, Recorder
 from xentpm_lib.verifier.fleet.recording import Outline, Recording
 from xentpm_lib.verifier.fleet.roster import Roster
-from xentpm_lib.verifier.fleet.states import States
+from xentpm_lib.verifier.fleet.states import States, has_ended
 from xentpm_lib.verifier.notify.change import Announcer
 from xentpm_lib.verifier.notify.config import ChannelConfig, ChannelKind
 from xentpm_lib.verifier.policy.loader import shipped
+from xentpm_lib.verifier.records import EkTrust
 from xentpm_lib.verifier.result import ReferenceUsed, State
 from xentpm_lib.verifier.station import Station
 
@@ -306,3 +307,109 @@ def test_a_lease_that_another_process_renewed_has_not_ended(bench, other):
     assert len(bench.changes()) == 1
     bench.now = NOW + 1600
     bench.until(lambda: len(bench.changes()) == 2)
+
+
+def test_a_result_of_an_enrolment_before_is_dropped_whatever_it_says(bench, other):
+    """Also an untrusted one: the doubts of the old keys are not the new ones'."""
+    again = replace(HOSTS[0], enrolled_at=NOW - 5)
+    bench.station.store.append(*ledger_bodies.host_enrolled(again), who="jo")
+    other.put(0, "untrusted", findings=(finding("UUID_CHANGED"),))
+    other.put(0)
+    other.until(lambda: other.again == [HOSTS[0].host_id] * 2)
+    assert not other.said and not bench.station.store.latest()
+    other.put(0, host_serial=6)
+    other.until(lambda: other.said)
+    assert other.said[0][0].state is State.TRUSTED
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        ledger_bodies.reference_retired(REFERENCE.reference_id, NOW),
+        ledger_bodies.reference_unassigned(REFERENCE.reference_id, [HOSTS[0].host_id]),
+        ledger_bodies.policy_assigned("default", shipped("uefi-grub").text),
+        ledger_bodies.host_group(HOSTS[0].host_id, "rack7"),
+        ledger_bodies.asset_tag_expected(HOSTS[0].host_id, bytes(32)),
+        ledger_bodies.host_updated(replace(HOSTS[0], ek_trust=EkTrust.CERTIFICATE)),
+        ledger_bodies.host_removed(HOSTS[0].host_id),
+    ],
+    ids=lambda item: item.kind,
+)
+def test_trust_by_what_counts_no_more_is_dropped(bench, item):
+    bench.station.store.append(*item, who="jo")
+    bench.put(0)
+    bench.until(lambda: bench.again == [HOSTS[0].host_id])
+    assert not bench.said and not bench.station.store.latest()
+
+
+def test_what_denies_trust_counts_by_a_policy_before_too(bench):
+    bench.station.store.append(*ledger_bodies.policy_assigned("default", shipped("uefi-grub").text), who="jo")
+    bench.put(0, "untrusted")
+    bench.until(lambda: bench.said)
+    assert not bench.again and bench.said[0][0].state.value == UNTRUSTED
+
+
+def test_what_counts_never_is_untrusted_in_the_end(bench):
+    bench.station.store.append(*ledger_bodies.reference_retired(REFERENCE.reference_id, NOW), who="jo")
+    for number in range(6):
+        bench.put(0)
+        bench.until(lambda number=number: len(bench.again) == min(number + 1, 5))
+    bench.until(lambda: bench.said)
+    ((result, _),) = bench.said
+    assert [one.code for one in result.findings] == ["INTERNAL_ERROR"]
+    assert "retired" in result.findings[0].detail
+    bench.put(0)
+    bench.until(lambda: len(bench.again) == 6)
+
+
+def test_an_older_result_does_not_replace_a_newer_one(bench, other):
+    bench.now = other.now = NOW + 300
+    other.put(0, "untrusted", appraised_at=NOW + 200)
+    other.until(lambda: other.said)
+    bench.put(0, appraised_at=NOW + 100)
+    bench.until(lambda: bench.again)
+    assert bench.station.store.latest()[HOSTS[0].host_id].result.state.value == UNTRUSTED
+    assert len(bench.station.store.history(HOSTS[0].host_id)) == 1
+    lasting = (finding("CLOCK_WENT_BACK"),)
+    bench.put(0, "untrusted", appraised_at=NOW + 100, findings=lasting)  # lasts, and so is never late
+    bench.until(lambda: bench.said)
+    assert bench.station.store.latest()[HOSTS[0].host_id].result.findings == lasting
+
+
+def test_a_newest_result_from_the_future_is_replaced(bench, other):
+    bench.now = other.now = NOW + 3600
+    other.put(0)
+    other.until(lambda: other.said)
+    bench.now = other.now = NOW + 60
+    bench.put(0)
+    bench.until(lambda: bench.said)
+    assert bench.station.store.latest()[HOSTS[0].host_id].result.appraised_at == NOW + 60
+
+
+def test_a_store_that_others_change_all_the_time(bench, other, monkeypatch):
+    """Each time somebody is quicker: nothing is stored as trust on what may count no more."""
+    store, record = bench.station.store, bench.station.store.record
+
+    def overtaken(batch, **more):
+        if batch:
+            other.station.store.append(*ledger_bodies.note("store", "quicker"), who="jo")
+        return record(batch, **more)
+
+    monkeypatch.setattr(store, "record", overtaken)
+    bench.put(0)
+    bench.put(1, "untrusted")
+    bench.until(lambda: bench.said and bench.again)
+    assert bench.again == [HOSTS[0].host_id]
+    assert list(store.latest()) == [HOSTS[1].host_id]
+
+
+def test_a_lease_from_the_future_is_told_and_void_for_good(bench):
+    bench.now = NOW + 3600
+    bench.put(0)
+    bench.until(lambda: bench.said)
+    bench.now = NOW + 60
+    bench.until(lambda: len(bench.changes()) == 2)
+    time.sleep(2.5)
+    assert [entry.body["new"] for entry in bench.changes()] == ["trusted", "stale"]
+    stored = bench.station.store.latest()[HOSTS[0].host_id]
+    assert has_ended(bench.station.registry.state(HOSTS[0].host_id), stored.result_id)
