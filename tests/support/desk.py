@@ -29,7 +29,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.record: HostRecord = self.attester.record()
         self.references: list[ReferenceValues] = [self.attester.reference()]
-        self.book = ChallengeBook(lambda: self.now)
+        self.book = ChallengeBook(lambda: self.now, lambda: self.now)
 
     def appraise(self, text: Any, redeemed: Any) -> Appraisal:
         """What the verifier makes of an answer."""

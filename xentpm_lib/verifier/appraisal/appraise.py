@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +42,7 @@ class _Case:
     """One appraisal under way: what went in, and what was found so far."""
 
     challenge: Challenge
+    age: float
     host: HostRecord
     references: Sequence[ReferenceValues]
     policy: Policy
@@ -84,13 +86,13 @@ def appraise(
     17. the boot log leads to the signed values                              BOOT_LOG_MISMATCH
     18. the asset tag is proven and the expected one                         ASSET_TAG_…
 
-    challenge: what the host was asked, handed in at the challenge book. host: as it was enrolled.
-    references: those that may apply; which do is decided here. previous: clock of its last verified quote.
-    now: seconds since 1970, UTC.
+    challenge: what the host was asked, handed in at the challenge book, and how old its answer is.
+    host: as it was enrolled. references: those that may apply; which do is decided here.
+    previous: clock of its last verified quote. now: seconds since 1970, UTC; for the result's times.
 
     Spec: TPM 2.0 Library Part 1, Attestation; RFC 9334, section 8.
     """
-    case = _Case(challenge.challenge, host, references, policy, previous, now)
+    case = _Case(challenge.challenge, challenge.age, host, references, policy, previous, now)
     digest, verified = "", None
     try:
         digest = evidence_digest(text)
@@ -169,7 +171,7 @@ def _parsed(text: str) -> QuoteEvidence:
 
 def _challenged_key(case: _Case) -> AttestationKey:
     """The enrolled key, when the challenge is for it, has not expired, and the key is fit to answer."""
-    challenge, now = case.challenge, case.now
+    challenge = case.challenge
     key = attestation_key(case.host.ak)
     if (challenge.host_id, challenge.ak_name) != (case.host.host_id, key.name):
         raise Refusal(finding("NONCE_MISMATCH", detail="the challenge was for another host or key"))
@@ -177,10 +179,9 @@ def _challenged_key(case: _Case) -> AttestationKey:
         raise Refusal(finding("NONCE_MISMATCH", detail=f"a nonce of {len(challenge.nonce)} bytes"))
     if challenge.selection != case.policy.selection:
         raise Refusal(finding("PCR_SELECTION", detail="the policy was changed since the host was asked"))
-    if not challenge.issued_at <= now <= challenge.expires_at:
-        age = f"{now - challenge.issued_at:.1f} s"
-        allowed = f"at most {challenge.expires_at - challenge.issued_at:.1f} s"
-        raise Refusal(finding("EVIDENCE_EXPIRED", expected=allowed, actual=age))
+    if not 0 <= case.age <= challenge.max_age or not math.isfinite(case.now):
+        allowed = f"at most {challenge.max_age:.1f} s"
+        raise Refusal(finding("EVIDENCE_EXPIRED", expected=allowed, actual=f"{case.age:.1f} s"))
     if key.faults:
         raise Refusal(
             finding("AK_UNFIT", where="ak", component="attestation key", detail="; ".join(key.faults))

@@ -47,7 +47,7 @@ def state_at(
         return State.STALE
     if lasting(result):
         return result.state
-    if ended or from_the_future(result, now) or now >= result.expires_at:
+    if ended or not result.appraised_at - CLOCK_TOLERANCE_S <= now < result.expires_at:
         return State.STALE
     return result.state
 

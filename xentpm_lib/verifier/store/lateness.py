@@ -20,8 +20,6 @@ _CHUNK = 500  # hosts asked for at a time
 class LateResults(StoreError):
     """Some results of a batch are older than the newest ones of their hosts. places: theirs in the batch."""
 
-    default_code = "XENTPM_RESULT_LATE"
-
     def __init__(self, places: Sequence[int]) -> None:
         super().__init__(f"{len(places)} results are older than what is stored", "Attest the hosts again.")
         self.places = tuple(places)

@@ -134,8 +134,8 @@ def test_2_a_policy_that_was_changed_meanwhile(desk):
 def test_3_age(desk, seconds, codes):
     challenge = desk.book.issue(desk.record, desk.policy)
     text, redeemed = desk.attester.text(challenge.nonce), desk.book.redeem(challenge)
-    desk.now += seconds
-    appraisal = desk.appraise(text, redeemed)
+    desk.now -= 3600  # the time of day is set while the host is asked
+    appraisal = desk.appraise(text, replace(redeemed, age=float(seconds)))
     assert [found.code for found in appraisal.result.findings] == codes
     assert (appraisal.evidence is None) == bool(codes)
 
@@ -402,7 +402,7 @@ def test_a_defect_of_the_verifier_leaves_nobody_trusted(desk, caplog, defect):
 def test_no_evidence_and_no_reason_is_untrusted_all_the_same(desk):
     """The net below the net: it can only be reached by a mistake of the appraisal."""
     challenge = desk.book.issue(desk.record, desk.policy)
-    case = _Case(challenge, desk.record, desk.references, desk.policy, None, desk.now)
+    case = _Case(challenge, 0.0, desk.record, desk.references, desk.policy, None, desk.now)
     appraisal = _appraisal(case, None, "")
     assert [found.code for found in appraisal.result.findings] == ["INTERNAL_ERROR"]
     assert appraisal.result.verdict is Verdict.UNTRUSTED

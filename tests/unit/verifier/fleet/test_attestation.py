@@ -46,10 +46,13 @@ def _before(host, **changes):
     return TpmClock(**{**clock, "safe": True, "firmware_version": host.firmware_version, **changes})
 
 
-def _attest(pool, previous=None, policy=None, known=None, clock=lambda: NOW):
-    known = known or pool.host
-    subject = Subject(known.record(), policy or make_policy(), [known.reference()], previous)
-    return attest_host(pool, subject, ChallengeBook(clock), clock)
+def _subject(known, previous=None, policy=None):
+    return Subject(known.record(), policy or make_policy(), [known.reference()], previous)
+
+
+def _attest(pool, previous=None, policy=None, known=None):
+    subject = _subject(known or pool.host, previous, policy)
+    return attest_host(pool, subject, ChallengeBook(lambda: NOW), lambda: NOW)
 
 
 def _codes(attempted):
@@ -132,10 +135,34 @@ def test_what_cannot_be_collected_says_why():
 
 
 def test_an_answer_that_comes_too_late_does_not_count():
-    host = SoftwareAttester()
-    times = iter([NOW, NOW + 61, NOW + 61, NOW + 61])
-    attempted = _attest(Pool(host), _before(host), clock=lambda: next(times))
+    host, passed = SoftwareAttester(), [0.0]
+    pool = Pool(host)
+    answer = pool.call_plugin
+
+    def late(*args, **more):
+        passed[0] += 61
+        return answer(*args, **more)
+
+    pool.call_plugin = late
+    book = ChallengeBook(lambda: NOW, lambda: passed[0])
+    attempted = attest_host(pool, _subject(host, _before(host)), book, lambda: NOW)
     assert _codes(attempted) == ["EVIDENCE_EXPIRED"]
+
+
+@pytest.mark.parametrize("step", [-3600, -0.05, 61])
+def test_a_clock_that_is_set_while_a_host_is_asked_is_not_the_hosts_fault(step):
+    host, now = SoftwareAttester(), [NOW]
+    pool = Pool(host)
+    answer = pool.call_plugin
+
+    def stepped(*args, **more):
+        now[0] += step
+        return answer(*args, **more)
+
+    pool.call_plugin = stepped
+    book = ChallengeBook(lambda: now[0])
+    attempted = attest_host(pool, _subject(host, _before(host)), book, lambda: now[0])
+    assert attempted.result.state is State.TRUSTED and attempted.result.appraised_at == NOW + step
 
 
 @pytest.mark.parametrize("text", ["", "{}", "null", "[1]", "\ud800", "{" * 100_000])
