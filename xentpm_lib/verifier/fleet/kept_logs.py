@@ -19,8 +19,9 @@ class _Kept:
 
 
 def proven_logs(evidence: QuoteEvidence, verified: VerifiedEvidence) -> QuoteEvidence:
-    """The evidence with only those logs that lead to the values that the TPM signed."""
+    """The evidence with only the PCR values that the TPM signed, and the logs that lead to them."""
     return evidence._replace(
+        untrusted_pcrs=verified.pcrs,
         untrusted_event_log=None if verified.events is None else evidence.untrusted_event_log,
         untrusted_boot_log=verified.boot_log,
     )
@@ -30,7 +31,8 @@ class KeptLogs:
     """Lets through one pair of logs for each boot of a host: nothing is measured by it after the boot.
 
     What an event says of itself is not proven by its digest, so a host can make any number of logs that lead
-    to the same values. Safe for several threads, for each host has one attestation at a time.
+    to the same values. This is of one process; how much is kept of a host in a day, the store says
+    (``store.log_bounds``). Safe for several threads, for each host has one attestation at a time.
     """
 
     def __init__(self) -> None:

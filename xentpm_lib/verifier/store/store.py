@@ -31,6 +31,7 @@ from xentpm_lib.verifier.store.head import Head, HeadFile
 from xentpm_lib.verifier.store.identity import identify
 from xentpm_lib.verifier.store.lateness import check_lateness
 from xentpm_lib.verifier.store.ledger import Ledger
+from xentpm_lib.verifier.store.log_bounds import LogBounds
 from xentpm_lib.verifier.store.model import (
     ALTERED,
     Entry,
@@ -74,6 +75,7 @@ class Store:
         self._ledger = Ledger(seals)
         self._blobs = Blobs()
         self._results = Results(seals, self._blobs)
+        self._log_bounds = LogBounds()
         self._outbox = Outbox(seals)
         self._credentials = CredentialRows(keys, seals)
 
@@ -177,7 +179,9 @@ class Store:
         with self._database.write() as connection:
             if after is not None:
                 self._check_unchanged(self._ledger.check_head(connection, self._head.read()), after)
-            check_lateness(connection, self._results, [one.result for one in batch], self._clock())
+            now = self._clock()
+            check_lateness(connection, self._results, [one.result for one in batch], now)
+            batch = self._log_bounds.bounded(connection, batch, now)
             numbers = self._results.add(connection, batch)
             self._outbox.add(connection, [each for one in batch for each in one.notifications])
             items = [

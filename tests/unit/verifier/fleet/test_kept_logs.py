@@ -45,3 +45,11 @@ def test_nothing_to_keep(sent):
     evidence, verified = sent
     without = evidence._replace(untrusted_event_log=None)
     assert KeptLogs().evidence("host", without, verified) == without
+
+
+def test_values_that_nobody_signed_are_not_kept(sent):
+    """Banks and registers beside those of the quote can be anything, and others each time."""
+    evidence, verified = sent
+    padded = {"sha1": {0: bytes(20)}, **evidence.untrusted_pcrs, "sha512": {23: bytes(64)}}
+    kept = KeptLogs().evidence("host", evidence._replace(untrusted_pcrs=padded), verified)
+    assert kept == evidence
