@@ -124,10 +124,10 @@ def with_log(log: bytes) -> Callable[[str], str]:
 
 
 def test_event_log_that_is_too_large(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log of 17 MiB, which is the good one with much behind it that extends nothing."""
+    """A log of more than 2 MiB, which is the good one with much behind it that extends nothing."""
     true = desk.attester.event_log()
     nothing = struct.pack("<IIII", 0, event_log.EV_NO_ACTION, 0, MIB - 16) + bytes(MIB - 16)
-    attack = with_log(true + nothing * 17)
+    attack = with_log(true + nothing * 2)
     desk.caught(send(desk, attack), "EVIDENCE_MALFORMED")
     with monkeypatch.context() as one:
         one.setattr(quote, "MAX_EVENT_LOG_SIZE", 1 << 30)

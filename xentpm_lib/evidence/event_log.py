@@ -28,8 +28,8 @@ __all__ = [
     "parse_event_log",
 ]
 
-MAX_EVENT_LOG_SIZE = 16 * 1024 * 1024  # bytes
-MAX_EVENTS = 65536  # a booted server has 50 to 500
+MAX_EVENT_LOG_SIZE = 2 * 1024 * 1024  # bytes; a server has 20 to 300 KiB
+MAX_EVENTS = 8192  # a booted server has 50 to 500
 
 _LOCALITY_SIGNATURE = b"StartupLocality\0"
 _SHA1_ONLY = {"sha1": 20}
@@ -112,7 +112,7 @@ def parse_event_log(data: bytes) -> EventLog:
     """Parse a log of either form, to the last byte.
 
     Raises:
-        FormatError: empty, truncated, over 16 MiB or 65,536 events, a bank that the header does
+        FormatError: empty, truncated, over 2 MiB or 8,192 events, a bank that the header does
             not declare, a register over 23.
     """
     if len(data) > MAX_EVENT_LOG_SIZE:

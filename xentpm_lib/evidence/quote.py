@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 EVIDENCE_VERSION = 1
-EVIDENCE_LIMITS = Limits(length=24 * 1024 * 1024, depth=4, tokens=256 * 1024)
+EVIDENCE_LIMITS = Limits(length=4 * 1024 * 1024, depth=4, tokens=256 * 1024)
 
 _TOP = ("version", "host_uuid", "created", "ak", "quote", "asset_tag", "event_log", "boot_log")
 _AK = ("name", "public")

@@ -9,7 +9,7 @@ from xentpm_lib.host.paths import Paths
 
 __all__ = ["MAXIMUM_EVENT_LOG_BYTES", "Dom0"]
 
-MAXIMUM_EVENT_LOG_BYTES = 16 << 20
+MAXIMUM_EVENT_LOG_BYTES = 2 << 20  # as evidence.event_log.MAX_EVENT_LOG_SIZE
 _MAXIMUM_FILE_BYTES = 1 << 20
 _EVENT_LOG = "sys/kernel/security/tpm0/binary_bios_measurements"
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -67,13 +67,13 @@ class Dom0:
         """The firmware's TCG event log, None where dom0 has none (most Xen hosts).
 
         Raises:
-            XenTpmError: ``XENTPM_DOM0`` when it is larger than 16 MiB.
+            XenTpmError: ``XENTPM_DOM0`` when it is larger than 2 MiB.
         """
         data = self._read(_EVENT_LOG, MAXIMUM_EVENT_LOG_BYTES + 1)
         if data is not None and len(data) > MAXIMUM_EVENT_LOG_BYTES:
             raise XenTpmError(
                 "The event log has more than {} bytes".format(MAXIMUM_EVENT_LOG_BYTES),
-                "Ask without it: event_log=false.",
+                "Quotes are sent without it.",
                 "XENTPM_DOM0",
             )
         return data or None

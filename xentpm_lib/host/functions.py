@@ -6,7 +6,7 @@ Whatever can be wrong with the arguments is found before the TPM is touched.
 import json
 from typing import Dict, Optional
 
-from xentpm_lib.errors import FormatError, UsageError
+from xentpm_lib.errors import FormatError, UsageError, XenTpmError
 from xentpm_lib.evidence.credential_file import Credential
 from xentpm_lib.evidence.encoding import decode_base64, decode_hex, encode_base64
 from xentpm_lib.evidence.identity import Identity
@@ -73,7 +73,7 @@ def get_quote(host: Host, arguments: Arguments) -> str:
     values = _take(arguments, "nonce", pcrs=None, event_log="true")
     nonce = _base64(values["nonce"], "nonce", MINIMUM_NONCE_BYTES, MAXIMUM_NONCE_BYTES)
     selection = None if values["pcrs"] is None else _selection(values["pcrs"])
-    event_log = host.dom0.event_log() if _boolean(values["event_log"], "event_log") else None
+    event_log = _event_log(host) if _boolean(values["event_log"], "event_log") else None
     host_uuid = host.dom0.host_uuid
     with host.tpm("tpm_get_quote") as tpm:
         ak = tpm.keys.attestation_key()
@@ -91,6 +91,14 @@ def get_quote(host: Host, arguments: Arguments) -> str:
         untrusted_event_log=event_log,
         untrusted_boot_log=None,
     ).to_json()
+
+
+def _event_log(host: Host) -> Optional[bytes]:
+    """The firmware's log; None where there is none, or one that is too large, of which the status tells."""
+    try:
+        return host.dom0.event_log()
+    except XenTpmError:
+        return None
 
 
 def answer_challenge(host: Host, arguments: Arguments) -> str:

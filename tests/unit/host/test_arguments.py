@@ -285,9 +285,10 @@ def test_64_hex_digits_are_hex_though_they_are_base64_of_48_bytes_too():
     assert len(base64.b64decode("ab" * 32)) == 48
 
 
-def test_no_event_log_is_needed_when_none_is_wanted(refusal, bare_dom0):
+def test_an_event_log_that_is_too_large_is_no_reason_for_no_quote(refusal, bare_dom0):
     path = "sys/kernel/security/tpm0/binary_bios_measurements"
     with open(bare_dom0.paths.at(path), "wb") as file:
-        file.truncate((16 << 20) + 1)
-    assert refusal(functions.get_quote, nonce=NONCE).code == "XENTPM_DOM0"
+        file.truncate((2 << 20) + 1)
+    assert functions._event_log(bare_dom0.host()) is None
+    assert refusal(functions.get_quote, nonce=NONCE).code == "XENTPM_NO_TPM"
     assert refusal(functions.get_quote, nonce=NONCE, event_log="false").code == "XENTPM_NO_TPM"

@@ -6,6 +6,7 @@ import pytest
 
 from support.dom0 import HOST_UUID, SYSTEM_UUID
 from xentpm_lib.errors import XenTpmError
+from xentpm_lib.evidence.event_log import MAX_EVENT_LOG_SIZE
 from xentpm_lib.host.dom0 import MAXIMUM_EVENT_LOG_BYTES
 
 EVENT_LOG = "sys/kernel/security/tpm0/binary_bios_measurements"
@@ -81,13 +82,17 @@ def test_event_log(files):
     assert dom0.event_log() == b"log"
 
 
+def test_both_halves_have_one_limit_for_event_logs():
+    assert MAXIMUM_EVENT_LOG_BYTES == MAX_EVENT_LOG_SIZE
+
+
 def test_event_log_too_large(files, bare_dom0):
     dom0, write = files
     write(EVENT_LOG, b"")
     os.truncate(os.path.join(bare_dom0.root, EVENT_LOG), MAXIMUM_EVENT_LOG_BYTES)
     assert len(dom0.event_log()) == MAXIMUM_EVENT_LOG_BYTES
     os.truncate(os.path.join(bare_dom0.root, EVENT_LOG), MAXIMUM_EVENT_LOG_BYTES + 1)
-    assert "more than 16777216 bytes" in _refusal(dom0.event_log)
+    assert "more than 2097152 bytes" in _refusal(dom0.event_log)
 
 
 @pytest.mark.parametrize(

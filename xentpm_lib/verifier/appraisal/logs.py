@@ -28,7 +28,7 @@ from xentpm_lib.verifier.policy.model import Policy, Replay
 
 __all__ = ["MAX_EVENT_FINDINGS", "boot_log_findings", "event_log_findings"]
 
-MAX_EVENT_FINDINGS = 8  # about single events of one log; a hostile one could make 65,536
+MAX_EVENT_FINDINGS = 8  # about single events of one log; a hostile one could make 8,192
 
 _OF_THEIR_DATA = frozenset({EV_SEPARATOR, EV_ACTION, EV_EFI_ACTION, EV_EFI_VARIABLE_DRIVER_CONFIG})
 """Event types whose digest is the digest of the event's data. Spec: PC Client PFP, Event Types."""

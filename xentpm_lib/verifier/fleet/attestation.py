@@ -14,6 +14,7 @@ from xentpm_lib.verifier.challenge import ChallengeBook, ChallengeError
 from xentpm_lib.verifier.enrolment.identity import identity_findings
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.findings import Category, Finding, finding
+from xentpm_lib.verifier.fleet.room import Room
 from xentpm_lib.verifier.fleet.states import still_in_doubt
 from xentpm_lib.verifier.policy.model import Policy, Replay
 from xentpm_lib.verifier.records import HostRecord, ReferenceValues
@@ -24,6 +25,7 @@ __all__ = ["Attempted", "Subject", "attest_host", "collection_result", "defect_r
 
 _LOG = logging.getLogger(__name__)
 _FUNCTION = "tpm_get_quote"
+_ROOM = Room()  # of this process, whatever pools it asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,16 @@ def _attest(
     except ChallengeError as error:
         return Attempted(_unappraised(subject, finding(error.finding, detail=error.message), clock()))
     # 4. It is appraised.
-    appraisal = appraise(text, redeemed, host, subject.references, policy, subject.previous, clock())
+    now = clock()
+    with _ROOM.of(len(text)):
+        appraisal = appraise(text, redeemed, host, subject.references, policy, subject.previous, now)
+        evidence = None if appraisal.evidence is None else QuoteEvidence.from_json(text)
     result = appraisal.result
     # 5. The identity.
     more = _identity(client, subject, result)
     if more:
         result = replace(result, findings=result.findings + more)
     result = still_in_doubt(subject.doubts, result)
-    evidence = None if appraisal.evidence is None else QuoteEvidence.from_json(text)
     return Attempted(result, evidence, appraisal.evidence)
 
 

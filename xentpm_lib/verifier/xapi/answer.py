@@ -20,9 +20,13 @@ class AnswerError(Exception):
 
 
 class AnswerParser:
-    """Takes an answer piece by piece. Nothing declared in a document can change what the rest means."""
+    """Takes an answer piece by piece. Nothing declared in a document can change what the rest means.
 
-    def __init__(self) -> None:
+    max_bytes: MAX_ANSWER_BYTES unless given.
+    """
+
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self._max_bytes = MAX_ANSWER_BYTES if max_bytes is None else max_bytes
         unmarshaller: Any = xmlrpc.client.Unmarshaller()
         self._target = unmarshaller
         self._target.xml(None, None)  # texts arrive decoded
@@ -38,8 +42,8 @@ class AnswerParser:
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises: AnswerError."""
         self._size += len(data)
-        if self._size > MAX_ANSWER_BYTES:
-            raise AnswerError(f"more than {MAX_ANSWER_BYTES} bytes")
+        if self._size > self._max_bytes:
+            raise AnswerError(f"more than {self._max_bytes} bytes")
         self._guarded(data, False)
 
     def close(self) -> Any:

@@ -1,4 +1,5 @@
-"""How long something may take in all, however many steps it has and however slowly bytes drip."""
+"""How long something may take in all, however many steps it has and however slowly bytes drip, and how much it
+may bring."""
 
 from __future__ import annotations
 
@@ -9,10 +10,16 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """A point in time. seconds: from now. clock: monotonic seconds."""
+    """A point in time. seconds: from now. clock: monotonic seconds.
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    max_bytes: of an answer, where it may not have as many as any other.
+    """
+
+    def __init__(
+        self, seconds: float, clock: Callable[[], float] = time.monotonic, max_bytes: int | None = None
+    ) -> None:
         self.seconds = seconds
+        self.max_bytes = max_bytes
         self._clock = clock
         self._end = clock() + seconds
 
@@ -25,4 +32,4 @@ class Deadline:
 
     def part(self, seconds: float) -> Deadline:
         """A deadline so many seconds from now, but not behind this one. Raises: TimeoutError."""
-        return Deadline(min(seconds, self.remaining()), self._clock)
+        return Deadline(min(seconds, self.remaining()), self._clock, self.max_bytes)

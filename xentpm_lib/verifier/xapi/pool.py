@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xentpm_lib.evidence.quote import EVIDENCE_LIMITS
 from xentpm_lib.verifier.errors import CollectionError
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.xapi.deadline import Deadline
@@ -16,7 +17,8 @@ from xentpm_lib.verifier.xapi.session import Credentials, MasterSession, XapiOpt
 __all__ = ["Credentials", "HostInfo", "Marks", "PoolClient", "PoolInfo", "XapiOptions"]
 
 PLUGIN = "tpm"
-_MAX_ANSWER = 16 * 1024 * 1024  # characters of what a plugin returns
+_MAX_ANSWER = EVIDENCE_LIMITS.length  # characters of what a plugin returns
+_MAX_PLUGIN_BYTES = 2 * _MAX_ANSWER  # of the answer that it is in: quotes have six bytes in XML
 _STALE = frozenset(("HANDLE_INVALID",))
 
 
@@ -128,8 +130,10 @@ class PoolClient:
     def call_plugin(
         self, host_uuid: str, function: str, args: Mapping[str, str], timeout: float | None = None
     ) -> str:
-        """Call a function of the host's plugin ``tpm``; returns its text, at most 16 Mi characters."""
-        answer = self._on_host("host.call_plugin", host_uuid, PLUGIN, function, dict(args), timeout=timeout)
+        """Call a function of the host's plugin ``tpm``; returns its text, at most 4 Mi characters."""
+        deadline = Deadline(self._options.call_s if timeout is None else timeout, max_bytes=_MAX_PLUGIN_BYTES)
+        call = ("host.call_plugin", host_uuid, PLUGIN, function, dict(args))
+        answer = self._on_host(*call, deadline=deadline)
         if not isinstance(answer, str) or len(answer) > _MAX_ANSWER:
             raise CollectionError("PLUGIN_ERROR", f"{function}: the answer is no text, or too long")
         return answer
@@ -182,10 +186,15 @@ class PoolClient:
             self._on_host("host.disable", host_uuid)
 
     def _on_host(
-        self, method: str, host_uuid: str, *params: object, timeout: float | None = None, raw: bool = False
+        self,
+        method: str,
+        host_uuid: str,
+        *params: object,
+        deadline: Deadline | None = None,
+        raw: bool = False,
     ) -> Any:
         """Call a method of a host; its reference is looked up once. raw: let XapiFailure through."""
-        deadline = Deadline(timeout if timeout is not None else self._options.call_s)
+        deadline = deadline or Deadline(self._options.call_s)
         try:
             known = host_uuid in self._refs
             try:

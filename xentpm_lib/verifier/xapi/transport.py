@@ -167,7 +167,7 @@ class Transport(xmlrpc.client.Transport):
         response.begin()
         stream.finished = response.will_close
         _check(response)
-        parser = AnswerParser()
+        parser = AnswerParser(self.deadline.max_bytes)
         for piece in iter(lambda: response.read(_PIECE), b""):
             parser.feed(piece)
         if response.length:
