@@ -1,5 +1,5 @@
-"""How long something may take in all, however many steps it has and however slowly bytes drip, and how much it
-may bring."""
+"""How long something may take in all, however many steps it has and however slowly bytes drip, and how much
+it may bring."""
 
 from __future__ import annotations
 
