@@ -294,7 +294,7 @@ def test_enrolled_while_the_clock_was_ahead(station: AttestCli, sim_pool: SimPoo
         ahead = replace(host, enrolled_at=time.time() + 864_000)
         opened.store.append(*host_enrolled(ahead), who="a clock")
     assert station.run("attest", "host2").status == 3
-    (view,) = [one for one in station.json("hosts", status=3) if one["name"] == "host2"]
+    (view,) = [one for one in station.json("hosts", status=3) if one["host"]["name"] == "host2"]
     assert view["state"] == "pending-approval"
     assert station.run("token", "host2").out.count(".") == 2
 

@@ -15,6 +15,8 @@ import pytest
 
 from support.http_receiver import Receiver
 from support.pool import running_pool
+from xentpm_lib.verifier import ledger_bodies
+from xentpm_lib.verifier.station import Station
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = [sys.executable, "-m", "xentpm_lib.verifier.cli"]
@@ -259,3 +261,30 @@ def test_trust_runs_out_while_a_pool_hangs_and_another_pool_does_not_notice(sim_
 
 def _of_uuid(watch, uuid):
     return [one["state"] for _, one in list(watch.results) if one["host"]["uuid"] == uuid]
+
+
+def test_a_host_that_joined_the_pool_is_noticed_and_told_of_once(sim_pool, desk, watching, tmp_path):
+    """host2 is enrolled by nobody: it is in every list and exit status until somebody looks at it."""
+    joined, place = sim_pool.host("host2"), tmp_path / "policy.toml"
+    place.write_text(POLICY)
+    fresh = Desk(tmp_path / "fresh")
+    fresh.run("init")
+    shutil.copy(desk.home / "station.toml", fresh.home / "station.toml")
+    fresh.enrol(sim_pool, "--policy", str(place), "--host", "host1")
+    fresh.run("baseline", "capture", "host1", "--label", "installed")
+    with Station.open(fresh.home) as station:  # the pool did not have it when host1 was enrolled
+        station.store.append(*ledger_bodies.host_gone(joined.uuid), who="jo")
+    desk.home, desk.environment = fresh.home, fresh.environment
+    watch = watching()
+    watch.wait_for("host1", "trusted")
+    watch.until(lambda: ("host2", "not-enrolled") in desk.told.states)
+    assert watch.end() < END_S
+    again = watching()
+    again.wait_for("host1", "trusted")
+    listed = json.loads(fresh.run("hosts", "--json", status=3))
+    shown = {one["host"]["name"]: one["state"] for one in listed}
+    assert shown == {"host1": "trusted", "host2": "not-enrolled"}
+    assert "not-enrolled" in fresh.run("attest", status=3)
+    assert fresh.run("attest", "host1").count("not-enrolled") == 0
+    assert again.end() < END_S
+    assert [one for one in desk.told.states if one[0] == "host2"] == [("host2", "not-enrolled")]

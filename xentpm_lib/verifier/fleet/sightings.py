@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from xentpm_lib.errors import FormatError
+from xentpm_lib.evidence.encoding import check_uuid
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import CollectionError, StoreError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
@@ -25,18 +27,35 @@ __all__ = ["look_at_pools", "sightings"]
 _WHO = "xentpm-attest"
 _CHANGED = "XENTPM_STORE_CHANGED"
 _TRIES = 10  # to write while others do
+_MAX_HOSTS = 256  # of a pool that are not enrolled; XenServer takes 64 in all
 _LOG = logging.getLogger(__name__)
 
 
 def sightings(registry: Registry, pool_id: str, names: Mapping[str, str], now: float) -> list[LedgerItem]:
-    """What the ledger does not say yet of a pool's hosts. names: UUID to name, of all hosts that it has."""
+    """What the ledger does not say yet of a pool's hosts. names: UUID to name, of all hosts that it has.
+
+    Names and UUIDs are the pool's word. What is no UUID is no host, and of more hosts than any pool has, the
+    rest is not looked at: the ledger keeps all that is written.
+    """
+    named = {host_id: name for host_id, name in names.items() if _is_uuid(host_id)}
+    if len(named) < len(names) or len(named) > _MAX_HOSTS:
+        _LOG.warning("pool %s tells of %d hosts, some of which are none", pool_id, len(names))
     before = [one.host_id for one in registry.unenrolled() if one.pool_id == pool_id]
     items = [ledger_bodies.host_gone(host_id) for host_id in before if host_id not in names]
+    known = sum(host_id in names for host_id in before)
+    fresh = [host_id for host_id in named if not registry.is_known(host_id)]
     return items + [
-        ledger_bodies.host_seen(UnenrolledHost(host_id, pool_id, name, now))
-        for host_id, name in names.items()
-        if not registry.is_known(host_id)
+        ledger_bodies.host_seen(UnenrolledHost(host_id, pool_id, named[host_id], now))
+        for host_id in fresh[: max(0, _MAX_HOSTS - known)]
     ]
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        check_uuid(text, "host")
+    except FormatError:
+        return False
+    return True
 
 
 def look_at_pools(
@@ -80,6 +99,8 @@ def _write(station: Station, pool_id: str, names: Mapping[str, str], now: float)
     if not items or registry.find_pool(pool_id) is None:
         return 0
     for entry in station.store.entries(after=last):
+        if (entry.kind, entry.subject) == ("pool_removed", pool_id):
+            return 0
         items, last = [item for item in items if item.subject != entry.subject], entry.seq
     announcer = Announcer(station.channels)
     told = [one for item in items for one in _told(registry, announcer, item)]
