@@ -6,7 +6,17 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester, make_policy
 from xentpm_lib.verifier.findings import LASTING, finding
-from xentpm_lib.verifier.fleet.states import States, Transition, state_at
+from xentpm_lib.verifier.fleet.states import (
+    CLOCK_TOLERANCE_S,
+    States,
+    Transition,
+    from_the_future,
+    has_ended,
+    lasting,
+    state_at,
+    still_in_doubt,
+)
+from xentpm_lib.verifier.ledger_bodies import StateChange
 from xentpm_lib.verifier.result import AttestationResult, ReferenceUsed, State, TpmClock
 
 HOST = SoftwareAttester().record(enrolled_at=100.0)
@@ -189,3 +199,91 @@ def test_an_altered_result_is_untrusted_whatever_its_times_say():
     states = _states()
     states.restore_altered(altered)
     assert [one.code for one in states.doubts(HOST.host_id)] == ["RECORD_ALTERED"]
+
+
+def _of(serial, *codes, at=200.0):
+    return replace(_result(*codes, at=at), host_serial=serial)
+
+
+def test_the_entry_that_enrolled_a_host_says_which_results_are_its_own_not_clocks():
+    host = replace(HOST, serial=7, enrolled_at=1e9)
+    assert state_at(host, _of(7), 300) is State.TRUSTED
+    assert state_at(host, _of(6), 300) is State.STALE
+    assert state_at(replace(host, enrolled_at=0.0), _of(6), 300) is State.STALE
+
+
+@pytest.mark.parametrize("code", sorted(LASTING))
+def test_what_lasts_is_not_over_with_the_lease(code):
+    host = replace(HOST, serial=7)
+    found = _of(7, code)
+    for now in (0.0, 300.0, 1100.0, 1e9):
+        for ended in (False, True):
+            assert state_at(host, found, now, ended) is found.state is not State.STALE
+    assert state_at(replace(host, serial=8), found, 300) in (State.STALE, State.UNTRUSTED_KEY)
+
+
+@pytest.mark.parametrize("code", sorted(LASTING - {"RECORD_ALTERED"}))
+def test_a_host_that_is_enrolled_anew_leaves_its_doubts(code):
+    host, again = replace(HOST, serial=7), replace(HOST, serial=8)
+    states = _states(host)
+    _store(states, _of(7, code))
+    assert states.lapsed(1e9) == [], "it is not told to be stale: that would sound better than it is"
+    assert state_at(again, _of(7, code), 300) is State.STALE
+    states.enrol(again)
+    assert states.doubts(HOST.host_id) == ()
+    (lapse,) = states.lapsed(300)
+    assert (lapse.old, lapse.new) == (_of(7, code).state, State.STALE)
+    states.restore(_of(7, code), CLOCK)  # what is stored of the enrolment before
+    states.committed([_of(7, code, at=400)])  # or was under way
+    assert states.doubts(HOST.host_id) == () and states.previous_clock(HOST.host_id) is None
+    _store(states, _of(8, at=500))
+    assert states.current(HOST.host_id) is State.TRUSTED
+
+
+def test_a_doubt_goes_from_result_to_result():
+    doubt = _of(7, "UUID_CHANGED")
+    (lasts,) = lasting(doubt)
+    good = _of(7, at=300)
+    doubted = still_in_doubt((lasts,), good)
+    assert doubted.findings == (lasts,) and doubted.state is State.UNTRUSTED_KEY
+    assert still_in_doubt((lasts,), doubt) is doubt
+    unreachable = still_in_doubt((lasts,), _of(7, "HOST_OFFLINE"))
+    assert unreachable.state is State.UNTRUSTED_KEY
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_time_at_all_is_never_trusted(value):
+    assert state_at(HOST, _of(HOST.serial), value) is State.STALE
+    assert state_at(HOST, replace(_of(HOST.serial), expires_at=float("nan")), 300) is State.STALE
+
+
+def test_the_future_begins_where_no_clock_is_set_right_by_a_little():
+    later = _of(HOST.serial, at=300 + CLOCK_TOLERANCE_S)
+    assert state_at(HOST, later, 300) is State.TRUSTED and not from_the_future(later, 300)
+    assert state_at(HOST, later, 299.9) is State.STALE and from_the_future(later, 299.9)
+
+
+def test_a_lease_from_the_future_has_lapsed_also_after_a_restart():
+    states = _states()
+    states.told(HOST.host_id, State.TRUSTED, 3600)
+    states.restore(_of(HOST.serial, at=3600), CLOCK)
+    (lapse,) = states.lapsed(60, restored=False)
+    assert lapse == Transition(HOST.host_id, State.TRUSTED, State.STALE, 60)
+    assert states.has_lapsed(HOST.host_id, 60) and not states.has_lapsed(HOST.host_id, 3700)
+
+
+@pytest.mark.parametrize(
+    "new, named, number, ended",
+    [
+        (State.STALE, 5, 5, True),
+        (State.STALE, 5, 4, True),
+        (State.STALE, 5, 6, False),
+        (State.STALE, None, 5, False),
+        (State.TRUSTED, 5, 5, False),
+    ],
+)
+def test_what_the_ledger_says_is_over(new, named, number, ended):
+    change = StateChange(HOST.host_id, State.TRUSTED, new, 300.0, (), named)
+    assert has_ended(change, number) is ended
+    assert not has_ended(None, number)
+    assert state_at(HOST, _of(HOST.serial), 300, ended) is (State.STALE if ended else State.TRUSTED)
