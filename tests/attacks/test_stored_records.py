@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,20 +14,24 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester
 from support.measured_boot import BOOT
-from support.stores import Station, make_result
+from support.stores import NOW, Station, make_result
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import (
+    StateChange,
     asset_tag_expected,
     host_enrolled,
     reference_added,
     reference_assigned,
     reference_retired,
+    state_changed,
 )
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State, Verdict
 from xentpm_lib.verifier.store import ALTERED, Recorded
 from xentpm_lib.verifier.store.ledger import Ledger
+from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.seal import Seals
+from xentpm_lib.verifier.store.shown import Shown
 
 CHANGED = (*BOOT, (9, 0x0D, b"/boot/a-module-of-the-attacker"))
 
@@ -152,3 +157,78 @@ def test_database_that_is_an_old_copy(
     refused(station.open)
     monkeypatch.setattr(Ledger, "check_head", lambda ledger, connection, _head: ledger.last(connection))
     desk.believed(read(desk, station.open()).ask())
+
+
+STATES = {"trusted": State.TRUSTED, "untrusted": State.UNTRUSTED_MEASUREMENT}
+
+
+def attested(store: Any, host: str, state: str, old: State | None, at: float) -> int:
+    """Record a result, with its ledger entry where it changes the state; the result's number."""
+    new = STATES[state]
+    entry = state_changed(StateChange(host, old, new, at))
+    result = make_result(host, state, appraised_at=at, expires_at=at + 900)
+    (number,) = store.record([Recorded(result, entries=() if old is new else (entry,))])
+    return int(number)
+
+
+def copied(station: Any, table: str, where: str) -> list[Any]:
+    """The statements that put rows of a table back as they are now."""
+    rows = station.by_hand(f"SELECT * FROM {table} WHERE {where}")
+    marks = ", ".join("?" * len(rows[0]))
+    return [(f"INSERT INTO {table} VALUES ({marks})", *row) for row in rows]
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_result_whose_number_was_given_twice(
+    station: Any, store: Any, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """Results by which the host was trusted are taken out, and put back once their numbers are in use again.
+
+    They changed nothing, so the ledger does not name them. The first has the number of the untrusted one
+    then, the others have higher ones.
+    """
+    host = make_result().host_id
+    first = attested(store, host, "trusted", None, NOW)
+    old_pointer = copied(station, "current", "1 = 1")
+    for number in range(1 + more):
+        attested(store, host, "trusted", State.TRUSTED, NOW + 1 + number)
+    pointer, trusted = copied(station, "current", "1 = 1"), copied(station, "results", f"id > {first}")
+    take_out = (f"DELETE FROM results WHERE id > {first}", "DELETE FROM meta WHERE name LIKE 'last number%'")
+    station.by_hand(*take_out, "DELETE FROM current", *old_pointer)
+    bad = attested(store, host, "untrusted", State.TRUSTED, NOW + 10)
+    assert bad == first + 1
+    assert store.latest()[host].result.state is State.UNTRUSTED_MEASUREMENT
+    taken = "id = 0" if more else f"id = {bad}"
+    kept = [one for one in trusted if not more or one[1] != bad]
+    station.by_hand(f"DELETE FROM results WHERE {taken}", *kept, "DELETE FROM current", *pointer)
+    shown = store.latest()[host]
+    assert shown.altered and shown.result.verdict is Verdict.UNTRUSTED
+    assert "current" in {problem.table for problem in store.check()}
+    monkeypatch.setattr(Shown, "allows", lambda *_anything: True)
+    assert store.latest()[host].result.verdict is Verdict.TRUSTED
+
+
+@pytest.mark.parametrize("how", ["UPDATE results SET clock = NULL", "DELETE FROM results"])
+def test_stored_clock_that_is_taken_away(
+    station: Any, store: Any, desk: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A TPM is set back to a copy of its good state, and the result with its last clock goes from the store.
+
+    The host is out of reach meanwhile, so that its newest result has no clock.
+    """
+    host, copied = desk.record.host_id, copy.deepcopy(desk.attester)
+    desk.attester.reboot(boot=CHANGED)
+    changed = state_changed(StateChange(host, None, State.UNTRUSTED_MEASUREMENT, NOW))
+    store.record([Recorded(desk.ask().result, entries=(changed,))])
+    gone = state_changed(StateChange(host, State.UNTRUSTED_MEASUREMENT, State.UNREACHABLE, NOW))
+    (number,) = store.record([Recorded(make_result(host, "unreachable"), entries=(gone,))])
+    desk.previous, desk.attester = store.latest()[host].clock, copied
+    desk.caught(desk.ask(), "CLOCK_WENT_BACK")
+    station.by_hand(f"{how} WHERE id < {number}")
+    shown = store.latest()[host]
+    assert shown.altered and [one.code for one in shown.result.findings] == ["RECORD_ALTERED"]
+    assert "current" in {problem.table for problem in store.check()}
+    monkeypatch.setattr(Results, "_lost_clock", lambda *_anything: False)
+    desk.previous = store.latest()[host].clock
+    assert not store.latest()[host].altered
+    desk.believed(desk.ask())

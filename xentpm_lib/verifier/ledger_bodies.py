@@ -57,9 +57,9 @@ class LedgerItem(NamedTuple):
 class StateChange:
     """A host became another one in people's eyes. old: None the first time.
 
-    findings: codes of the failed findings. result_id: of the stored result that showed it; None where the
-    change came without one (a lease ran out). The store fills it in when result and entry are written
-    together.
+    findings: codes of the failed findings. result_id: of the stored result that showed it, or was the newest
+    when the change came without one (a lease ran out); None where there was none. result_mac: its seal, hex;
+    None in entries of an older release. The store fills both in.
     """
 
     host_id: str
@@ -68,6 +68,7 @@ class StateChange:
     at: float
     findings: tuple[str, ...] = ()
     result_id: int | None = None
+    result_mac: str | None = None
 
 
 def pool_added(record: PoolRecord) -> LedgerItem:
@@ -198,6 +199,7 @@ def state_changed(change: StateChange) -> LedgerItem:
         at=change.at,
         findings=list(change.findings),
         result_id=change.result_id,
+        result_mac=change.result_mac,
     )
     return LedgerItem("state_changed", change.host_id, body)
 
@@ -207,11 +209,11 @@ def note(subject: str, text: str) -> LedgerItem:
     return LedgerItem("note", subject, _body(text=text))
 
 
-def with_result(item: LedgerItem, result_id: int) -> LedgerItem:
+def with_result(item: LedgerItem, result_id: int, result_mac: str) -> LedgerItem:
     """The item, saying which stored result showed the change. Other kinds stay as they are."""
     if item.kind != "state_changed":
         return item
-    return item._replace(body={**item.body, "result_id": result_id})
+    return item._replace(body={**item.body, "result_id": result_id, "result_mac": result_mac})
 
 
 def _body(**members: Any) -> Body:

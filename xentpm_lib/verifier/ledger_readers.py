@@ -112,7 +112,7 @@ def read_tag(body: Body) -> bytes | None:
 
 def read_state_change(host_id: str, body: Body) -> StateChange:
     """The change of ``state_changed``."""
-    old, result_id = body["old"], body["result_id"]
+    old, result_id, result_mac = body["old"], body["result_id"], body.get("result_mac")
     return StateChange(
         host_id=host_id,
         old=None if old is None else State(old),
@@ -120,6 +120,7 @@ def read_state_change(host_id: str, body: Body) -> StateChange:
         at=_number(body["at"]),
         findings=_texts(body["findings"]),
         result_id=None if result_id is None else int(result_id),
+        result_mac=None if result_mac is None else _text(result_mac),
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, func, select
 
 from xentpm_lib.errors import FormatError, XenTpmError
 from xentpm_lib.verifier.errors import StoreError
+from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.result_json import result_to_object
 from xentpm_lib.verifier.store.blobs import unpack
 from xentpm_lib.verifier.store.credentials import CredentialRows
@@ -19,25 +20,38 @@ from xentpm_lib.verifier.store.model import Entry, Problem, StoredResult
 from xentpm_lib.verifier.store.named_results import named_results
 from xentpm_lib.verifier.store.outbox import Outbox
 from xentpm_lib.verifier.store.results import Results
+from xentpm_lib.verifier.store.shown import WITHOUT_RESULT, Shown
 from xentpm_lib.verifier.store.tables import blobs, current, outbox, results
 from xentpm_lib.verifier.times import format_time
 
 __all__ = ["check_rows", "export_history"]
 
 _CHUNK = 1000  # rows read at a time
+# What of a row of ``current`` names results, and what these have to have.
+_POINTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "result_id": lambda row: True,
+    "clock_id": lambda row: row["clock"] is not None,
+    "trusted_id": lambda row: bool(row["state"] == State.TRUSTED.value),
+}
 
 
 def check_rows(
-    connection: Connection, kept: Results, notifications: Outbox, credentials: CredentialRows
+    connection: Connection,
+    kept: Results,
+    notifications: Outbox,
+    credentials: CredentialRows,
+    shown: dict[str, Shown],
 ) -> Iterator[Problem]:
     """Every row outside of the ledger that is not what the verifier wrote, or that is missed.
 
     A result is missed when the ledger or ``current`` names it; one that nothing rests on is not, nor is a
-    notification.
+    notification. shown: what the ledger says last of each host.
     """
     for row in _rows(connection, current, "host_id"):
         if not kept.pointer_holds(row):
             yield Problem("current", _shown(row["host_id"]), "the row was altered")
+        else:
+            yield from _pointed_at(connection, kept, row, shown.get(row["host_id"]))
     yield from _wrong_pointers(connection)
     yield from _lost_results(connection)
     for row in _rows(connection, results, "id"):
@@ -51,6 +65,23 @@ def check_rows(
             yield Problem("outbox", _shown(row["sequence"]), "the row was altered")
     for pool_id in credentials.pools(connection):
         yield from _problem("credentials", _shown(pool_id), partial(credentials.get, connection, pool_id))
+
+
+def _pointed_at(
+    connection: Connection, kept: Results, pointer: dict[str, Any], last: Shown | None
+) -> Iterator[Problem]:
+    """Whether the results that a row of ``current`` names are there, and can be what it says."""
+    host_id, rows = pointer["host_id"], kept.rows(connection, {pointer[name] for name in _POINTERS} - {None})
+    for column, fits in _POINTERS.items():
+        row = rows.get(pointer[column])
+        if pointer[column] is None:
+            continue
+        if row is None or row["host_id"] != host_id or not fits(row):
+            detail = "result {}, which the row names, is missing".format(pointer[column])
+            yield Problem("current", _shown(host_id), detail)
+        elif column == "result_id" and last is not None and kept.holds(row) and not last.allows(row):
+            detail = "result {} is not what ledger entry {} says last".format(row["id"], last.seq)
+            yield Problem("current", _shown(host_id), detail)
 
 
 def _wrong_pointers(connection: Connection) -> Iterator[Problem]:
@@ -71,15 +102,21 @@ def _wrong_pointers(connection: Connection) -> Iterator[Problem]:
 
 
 def _lost_results(connection: Connection) -> Iterator[Problem]:
-    """Results that a change of state rests on, and that are not there any more."""
+    """Results that a change of state rests on, and that are not there any more, or are others."""
     named = (one for one in named_results(connection) if one.number)
     while part := list(islice(named, _CHUNK)):
-        numbers = {one.number for one in part}
-        query = select(results.c.id, results.c.host_id).where(results.c.id.in_(numbers))
-        found = {row.id: row.host_id for row in connection.execute(query)}
+        columns = (results.c.id, results.c.host_id, results.c.state, results.c.mac)
+        query = select(*columns).where(results.c.id.in_({one.number for one in part}))
+        found = {row.id: row for row in connection.execute(query)}
         for one in part:
-            if found.get(one.number) != one.host_id:
+            row = found.get(one.number)
+            if row is None or row.host_id != one.host_id:
                 detail = "the result that ledger entry {} names is missing".format(one.seq)
+                yield Problem("results", str(one.number), detail)
+            elif one.seal not in (None, _shown(row.mac)) or (
+                one.state not in WITHOUT_RESULT and one.state != row.state
+            ):
+                detail = "the result is another one than ledger entry {} names".format(one.seq)
                 yield Problem("results", str(one.number), detail)
 
 

@@ -16,11 +16,16 @@ _CHUNK = 1000  # entries read at a time
 
 
 class NamedResult(NamedTuple):
-    """Ledger entry ``seq`` says that result ``number`` showed a change of ``host_id``. number: 0 for none."""
+    """Ledger entry ``seq`` says that result ``number`` showed that ``host_id`` became ``state``.
+
+    number: 0 for none. seal: of the result, hex; None in entries of before there was one.
+    """
 
     seq: int
     host_id: str
     number: int
+    seal: str | None
+    state: str
 
 
 def named_results(connection: Connection, after: int = 0) -> Iterator[NamedResult]:
@@ -30,7 +35,7 @@ def named_results(connection: Connection, after: int = 0) -> Iterator[NamedResul
     rows = connection.execute(query.where(ledger.c.seq > after)).all()
     while rows:
         for seq, host_id, body in rows:
-            yield NamedResult(seq, host_id, _number(body))
+            yield NamedResult(seq, host_id, *_named(body))
         rows = connection.execute(query.where(ledger.c.seq > rows[-1].seq)).all()
 
 
@@ -49,10 +54,11 @@ class NamedResults:
         return self._numbers
 
 
-def _number(body: object) -> int:
+def _named(body: object) -> tuple[int, str | None, str]:
     """Whatever stands there; that an entry was altered is found by its seal."""
     try:
-        found = json.loads(body)["result_id"] if isinstance(body, str) else None
-    except (ValueError, LookupError, TypeError):
-        return 0
-    return found if isinstance(found, int) else 0
+        found = json.loads(body) if isinstance(body, str) else {}
+        number, seal, state = found["result_id"], found.get("result_mac"), found["new"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return 0, None, ""
+    return number if isinstance(number, int) else 0, seal, str(state)

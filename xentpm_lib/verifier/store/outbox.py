@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, insert, literal_column, select, update
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.notification import MAX_BODY_BYTES, Kept, Lane, Notification, Pending
+from xentpm_lib.verifier.store.numbers import take_numbers
 from xentpm_lib.verifier.store.result_rows import clean_text
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.tables import outbox
@@ -37,8 +38,8 @@ class Outbox:
             del fresh[known]
         if not fresh:
             return
-        first = (connection.execute(select(func.max(outbox.c.sequence))).scalar() or 0) + 1
-        rows = [self._row(sequence, one) for sequence, one in enumerate(fresh.values(), first)]
+        numbers = take_numbers(connection, outbox.c.sequence, len(fresh))
+        rows = [self._row(sequence, one) for sequence, one in zip(numbers, fresh.values(), strict=True)]
         connection.execute(insert(outbox), rows)
 
     def due(

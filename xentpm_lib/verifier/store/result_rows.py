@@ -33,13 +33,15 @@ __all__ = [
 Row = dict[str, Any]
 
 COLUMNS = tuple(column.name for column in results.columns)
-_SEALED = tuple(name for name in COLUMNS if name != "mac")
+_LATER = ("after_entry", "who")  # there are none in rows that an older release wrote
+_SEALED = tuple(name for name in COLUMNS if name not in ("mac", *_LATER))
 _EVIDENCE = ("evidence", "event_log", "attest", "signature", "tag_attest", "tag_signature", "created")
 
 
 def sealed_fields(row: Row) -> list[Any]:
     """The fields that a row's seal is over."""
-    return [row[name] for name in _SEALED]
+    later = [row[name] for name in _LATER]
+    return [row[name] for name in _SEALED] + (later if any(one is not None for one in later) else [])
 
 
 def result_columns(result_id: int, result: AttestationResult, contents: dict[bytes, bytes]) -> Row:

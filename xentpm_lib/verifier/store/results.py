@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.result import AttestationResult, State, TpmClock
+from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.store.blobs import Blobs
 from xentpm_lib.verifier.store.model import ALTERED, Recorded, StoredResult
+from xentpm_lib.verifier.store.numbers import take_numbers
 from xentpm_lib.verifier.store.result_rows import (
     altered_result,
+    clean_text,
     clock_from_text,
     evidence_columns,
     read_evidence,
@@ -23,19 +26,22 @@ from xentpm_lib.verifier.store.result_rows import (
     sealed_fields,
 )
 from xentpm_lib.verifier.store.seal import Seals
+from xentpm_lib.verifier.store.shown import Shown
 from xentpm_lib.verifier.store.tables import current, results
 
-__all__ = ["ENROLLED_SINCE", "Results"]
+__all__ = ["Results", "RowName"]
 
-ENROLLED_SINCE = -1
-"""In the place of a result's number: the host was enrolled, perhaps anew, since the ledger spoke of one."""
-_LAST_ID = 2**53  # never reached, even at a million a second
 _CHUNK = 500  # rows asked for by name at a time
 _POINTERS = ("host_id", "result_id", "clock_id", "trusted_id")
-# The states that a host gets without a result.
-_WITHOUT_RESULT = (State.STALE, State.NOT_ENROLLED)
 
 Row = dict[str, Any]
+
+
+class RowName(NamedTuple):
+    """What the ledger calls a result by. seal: hex; empty where the row is not there, or was altered."""
+
+    number: int
+    seal: str
 
 
 class Results:
@@ -45,39 +51,40 @@ class Results:
         self._seals = seals
         self._blobs = blobs
 
-    def add(self, connection: Connection, batch: Sequence[Recorded]) -> list[int]:
-        """Store results and evidence; their numbers."""
-        first = (connection.execute(select(func.max(results.c.id))).scalar() or 0) + 1
-        if not 0 < first < _LAST_ID:
-            message = "there is a result with the number {}, which the verifier did not give".format(
-                first - 1
-            )
-            raise StoreError(
-                message, "Find out who has access to the store: xentpm-attest store check.", ALTERED
-            )
+    def add(self, connection: Connection, batch: Sequence[Recorded], who: str, last: int) -> list[RowName]:
+        """Store results and evidence; how the ledger is to call them.
+
+        who: the person or program that asked for them. last: the ledger's last entry before this.
+
+        Raises:
+            StoreError: ``XENTPM_STORE_ALTERED``: a row has a number that leaves no room.
+        """
         contents: dict[bytes, bytes] = {}
-        rows = [self._row(number, one, contents) for number, one in enumerate(batch, first)]
+        rows = []
+        for number, one in zip(take_numbers(connection, results.c.id, len(batch)), batch, strict=True):
+            last += len(one.entries)
+            origin = {"after_entry": last, "who": clean_text(who)}
+            rows.append(self._row(number, one, origin, contents))
         self._blobs.put(connection, contents)
         if rows:
             connection.execute(insert(results), rows)
             self._move_pointers(connection, rows)
-        return [row["id"] for row in rows]
+        return [RowName(row["id"], row["mac"].hex()) for row in rows]
 
     def latest(
-        self, connection: Connection, last_shown: dict[str, int], host_id: str | None
+        self, connection: Connection, shown: dict[str, Shown], hosts: Collection[str] | None
     ) -> dict[str, StoredResult]:
-        """Host to its newest result. last_shown: host to the result that the ledger says it had last."""
-        pointers = self._pointers(connection, None if host_id is None else [host_id])
+        """Host to its newest result. shown: what the ledger says last of each."""
+        pointers = self._pointers(connection, hosts)
         sound = [row for row in pointers.values() if self.pointer_holds(row)]
         wanted = {number for row in sound for number in (row["result_id"], row["clock_id"]) if number}
-        rows = self._rows(connection, wanted)
+        rows = self.rows(connection, wanted)
         facts = self._facts(connection, rows.values())
         found = {
-            host: self._newest(pointer, rows, facts, last_shown.get(host, 0))
-            for host, pointer in pointers.items()
+            host: self._newest(pointer, rows, facts, shown.get(host)) for host, pointer in pointers.items()
         }
-        found.update((host, _missing(host, 0)) for host in set(last_shown) - set(found))
-        anew = {host for host, number in last_shown.items() if number == ENROLLED_SINCE}
+        found.update((host, _missing(host, 0)) for host in set(shown) - set(found))
+        anew = {host for host, last in shown.items() if last.enrolled}
         return {host: one for host, one in found.items() if host not in anew or not one.altered}
 
     def history(
@@ -96,7 +103,7 @@ class Results:
         pointer = self._pointers(connection, [host_id]).get(host_id)
         if pointer is None or not self.pointer_holds(pointer) or pointer["trusted_id"] is None:
             return None
-        found = self.read(connection, list(self._rows(connection, [pointer["trusted_id"]]).values()))
+        found = self.read(connection, list(self.rows(connection, [pointer["trusted_id"]]).values()))
         sound = [one.result for one in found if not one.altered and one.result.host_id == host_id]
         return sound[0] if sound else None
 
@@ -111,7 +118,7 @@ class Results:
         Raises:
             StoreError: ``XENTPM_STORE_ALTERED``.
         """
-        row = self._rows(connection, {result_id}).get(result_id)
+        row = self.rows(connection, {result_id}).get(result_id)
         if row is None or row["evidence"] is None:
             return None
         if not self.holds(row):
@@ -120,10 +127,14 @@ class Results:
         wanted = {bytes(row[name]) for name in ("evidence", "event_log") if row[name] is not None}
         return read_evidence(row, self._blobs.get(connection, wanted))
 
-    def newest_id(self, connection: Connection, host_id: str) -> int | None:
-        """The number of a host's newest result; None when it has none."""
+    def newest_row(self, connection: Connection, host_id: str) -> RowName | None:
+        """What the ledger is to call a host's newest result by; None when it has none."""
         pointer = self._pointers(connection, [host_id]).get(host_id)
-        return pointer["result_id"] if pointer is not None and self.pointer_holds(pointer) else None
+        if pointer is None or not self.pointer_holds(pointer):
+            return None
+        number = pointer["result_id"]
+        row = self.rows(connection, [number]).get(number)
+        return RowName(number, row["mac"].hex() if row is not None and self.holds(row) else "")
 
     def holds(self, row: Row) -> bool:
         """Whether the verifier wrote the row as it is."""
@@ -133,9 +144,9 @@ class Results:
         """Whether the verifier wrote a row of ``current`` as it is."""
         return self._seals.holds("current", [row[name] for name in _POINTERS], row["mac"])
 
-    def _row(self, number: int, one: Recorded, contents: dict[bytes, bytes]) -> Row:
+    def _row(self, number: int, one: Recorded, origin: Row, contents: dict[bytes, bytes]) -> Row:
         row = result_columns(number, one.result, contents)
-        row.update(evidence_columns(one.evidence, contents))
+        row.update(**evidence_columns(one.evidence, contents), **origin)
         row["mac"] = self._seals.seal("results", sealed_fields({**row, "mac": None}))
         return row
 
@@ -171,7 +182,8 @@ class Results:
             query = query.where(current.c.host_id.in_(sorted(hosts)))
         return {row["host_id"]: dict(row) for row in connection.execute(query).mappings()}
 
-    def _rows(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Row]:
+    def rows(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Row]:
+        """The rows of these numbers, as far as they are there; their seals are not looked at."""
         found: dict[int, Row] = {}
         ordered = sorted(numbers)
         for start in range(0, len(ordered), _CHUNK):
@@ -180,17 +192,26 @@ class Results:
         return found
 
     def _newest(
-        self, pointer: Row, rows: dict[int, Row], facts: dict[bytes, bytes], shown: int
+        self, pointer: Row, rows: dict[int, Row], facts: dict[bytes, bytes], shown: Shown | None
     ) -> StoredResult:
         host_id, number = pointer["host_id"], pointer["result_id"]
         if not self.pointer_holds(pointer):
             return _missing(host_id, number, "the record of which result is the newest was altered")
         row = rows.get(number)
-        if row is None or row["host_id"] != host_id or number < shown:
+        if row is None or row["host_id"] != host_id:
             return _missing(host_id, number)
         stored = self._stored(row, facts)
-        clock = self._clock(rows.get(pointer["clock_id"]), host_id)
-        return StoredResult(stored.result_id, stored.result, stored.altered, clock)
+        if not stored.altered and shown is not None and not shown.allows(row):
+            return _missing(host_id, number)
+        if stored.altered or pointer["clock_id"] is None:
+            return stored
+        clock_row = rows.get(pointer["clock_id"])
+        if self._lost_clock(clock_row, host_id):
+            return _missing(
+                host_id, number, "the result with the host's last TPM clock is missing or altered"
+            )
+        clock = None if clock_row is None else clock_from_text(clock_row["clock"])
+        return replace(stored, clock=clock)
 
     def _facts(self, connection: Connection, rows: Iterable[Row]) -> dict[bytes, bytes]:
         """The findings of those rows that the verifier wrote. SQLite keeps anything in any column."""
@@ -202,10 +223,9 @@ class Results:
         row["sound"] = self.holds(row)
         return bool(row["sound"])
 
-    def _clock(self, row: Row | None, host_id: str) -> TpmClock | None:
-        if row is None or row["host_id"] != host_id or not row["sound"]:
-            return None
-        return clock_from_text(row["clock"])
+    def _lost_clock(self, row: Row | None, host_id: str) -> bool:
+        """Whether the row that had the host's last clock is not the one that was written."""
+        return row is None or row["host_id"] != host_id or not row["sound"] or row["clock"] is None
 
     def _stored(self, row: Row, facts: dict[bytes, bytes]) -> StoredResult:
         number, host_id = row["id"], row["host_id"]

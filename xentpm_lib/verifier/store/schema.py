@@ -11,10 +11,10 @@ from xentpm_lib.verifier.store.database import Database
 
 __all__ = ["REVISION", "upgrade"]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration."""
 
-_KNOWN = ("0001", REVISION)
+_KNOWN = ("0001", "0002", REVISION)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

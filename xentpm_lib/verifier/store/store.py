@@ -14,13 +14,12 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, pool_removed, with_result
-from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.notification import Kept, Lane, Notification, Pending
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.store.audit import check_rows, export_history
@@ -42,11 +41,11 @@ from xentpm_lib.verifier.store.model import (
     StoredResult,
 )
 from xentpm_lib.verifier.store.outbox import Outbox
-from xentpm_lib.verifier.store.results import ENROLLED_SINCE, Results
+from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.retention import prune
 from xentpm_lib.verifier.store.schema import upgrade
 from xentpm_lib.verifier.store.seal import Seals
-from xentpm_lib.verifier.store.tables import ledger
+from xentpm_lib.verifier.store.shown import last_shown
 from xentpm_lib.verifier.store.watch_lock import watch_lock
 
 __all__ = ["KEEP_NOTIFICATIONS_S", "Store"]
@@ -182,16 +181,16 @@ class Store:
             now = self._clock()
             check_lateness(connection, self._results, [one.result for one in batch], now)
             batch = self._log_bounds.bounded(connection, batch, now)
-            numbers = self._results.add(connection, batch)
+            rows = self._results.add(connection, batch, who, self._ledger.last(connection).seq)
             self._outbox.add(connection, [each for one in batch for each in one.notifications])
             items = [
-                with_result(item, number)
-                for number, one in zip(numbers, batch, strict=True)
+                with_result(item, row.number, row.seal)
+                for row, one in zip(rows, batch, strict=True)
                 for item in one.entries
             ]
             entries = self._append(connection, items, who) if items else []
         self._advance(entries)
-        return numbers
+        return [row.number for row in rows]
 
     def latest(self, host_id: str | None = None) -> dict[str, StoredResult]:
         """Host to newest result, of every host that ever had one, or of one host if it had.
@@ -199,8 +198,8 @@ class Store:
         One that was altered or taken away is there, as untrusted, until the host is enrolled anew.
         """
         with self._database.read() as connection:
-            shown = self._last_shown(connection, host_id)
-            return self._results.latest(connection, shown, host_id)
+            hosts = None if host_id is None else [host_id]
+            return self._results.latest(connection, last_shown(self._ledger, connection, hosts), hosts)
 
     def history(self, host_id: str, limit: int = 100, before: int | None = None) -> list[StoredResult]:
         """A host's results, newest first; with ``before``, those that are older than that number."""
@@ -336,8 +335,11 @@ class Store:
         except StoreError as error:
             problems.append(Problem("ledger", "", error.message))
         with self._database.read() as connection:
-            found = check_rows(connection, self._results, self._outbox, self._credentials)
-            problems.extend(found)
+            try:
+                shown = last_shown(self._ledger, connection, None)
+            except StoreError:  # an entry was altered, which is told above
+                shown = {}
+            problems.extend(check_rows(connection, self._results, self._outbox, self._credentials, shown))
         return problems
 
     def audit_export(self, file: TextIO) -> int:
@@ -367,8 +369,8 @@ class Store:
         """A change of state names the host's newest result, so that this one cannot be taken away unseen."""
         if item.kind != "state_changed" or item.body.get("result_id") is not None:
             return item
-        newest = self._results.newest_id(connection, item.subject)
-        return item if newest is None else with_result(item, newest)
+        newest = self._results.newest_row(connection, item.subject)
+        return item if newest is None else with_result(item, newest.number, newest.seal)
 
     def _advance(self, entries: list[Entry]) -> None:
         """After the commit. A failure here is mended by the next entry or the next opening."""
@@ -382,24 +384,6 @@ class Store:
             if error.code == ALTERED:
                 raise
             _LOG.error("the end of the ledger cannot be noted: %s", error)
-
-    def _last_shown(self, connection: Connection, host_id: str | None) -> dict[str, int]:
-        """Host to the newest result that the ledger speaks of; ENROLLED_SINCE when it was enrolled later."""
-        kinds = ("state_changed", "host_enrolled", "host_removed")
-        query = select(func.max(ledger.c.seq).label("seq")).where(ledger.c.kind.in_(kinds))
-        if host_id is not None:
-            query = query.where(ledger.c.subject == host_id)
-        newest = query.group_by(ledger.c.subject).subquery()
-        rows = connection.execute(select(ledger).where(ledger.c.seq == newest.c.seq)).all()
-        found = {}
-        for entry in map(self._ledger.verified, rows):
-            if entry.kind == "host_enrolled":
-                found[entry.subject] = ENROLLED_SINCE
-            elif entry.kind == "state_changed":
-                number = read_state_change(entry.subject, entry.body).result_id
-                if number is not None:
-                    found[entry.subject] = number
-        return found
 
     def _accept(self, who: str) -> None:
         """Take the ledger as it is, when it holds, for the one that counts from now on."""

@@ -1,8 +1,8 @@
 """The tables, as the newest migration leaves them. docs/adr has why the ledger is chained.
 
 ledger        append-only history of everything that decides trust; each entry seals the one before it
-meta          the store's id
-results       one row for each attestation, its seal over all columns
+meta          the store's id, the highest numbers that were given to rows
+results       one row for each attestation, its seal over all columns; after_entry: the ledger's end
 current       which result of a host is the newest, the newest with a clock, the newest trusted one
 blobs         by SHA-256: findings, unchanging parts of evidence, event logs; stored once however often used
 outbox        notifications until they are delivered, and for a while after
@@ -70,8 +70,13 @@ results = Table(
     Column("tag_signature", LargeBinary),
     Column("created", Text),
     Column("mac", LargeBinary, nullable=False),
+    Column("after_entry", _NUMBER),
+    Column("who", Text),
     Index("results_host", "host_id", "id"),
-    Index("results_at", "at"),
+    Index("results_at", "host_id", "at"),
+    Index("results_findings", "findings"),
+    Index("results_evidence", "evidence"),
+    Index("results_event_log", "event_log"),
 )
 current = Table(
     "current",
@@ -107,6 +112,8 @@ outbox = Table(
     Column("finished_at", Double),
     Column("mac", LargeBinary, nullable=False),
     Index("outbox_due", "state", "next_at"),
+    Index("outbox_host", "host_id", "channel", "sequence"),
+    Index("outbox_finished", "finished_at", "sequence"),
 )
 credentials = Table(
     "credentials",

@@ -115,13 +115,51 @@ def test_a_change_of_state_names_its_result(station):
     store.record([Recorded(make_result("a"), entries=(state_changed(change),))], who="watch")
     (entry,) = store.entries()
     assert entry.who == "watch"
-    assert read_state_change("a", entry.body) == replace(change, result_id=2)
+    ((mac,),) = station.by_hand("SELECT mac FROM results WHERE id = 2")
+    named = {"result_id": 2, "result_mac": bytes(mac).hex()}
+    assert read_state_change("a", entry.body) == replace(change, **named)
     lapse = StateChange("a", State.TRUSTED, State.STALE, NOW + 900)
     store.append(*state_changed(lapse), who="watch")
-    assert Registry.from_entries(store.entries()).state("a") == replace(lapse, result_id=2)
+    assert Registry.from_entries(store.entries()).state("a") == replace(lapse, **named)
     store.append(*state_changed(StateChange("c", None, State.STALE, NOW)), who="watch")
     assert Registry.from_entries(store.entries()).state("c").result_id is None
     assert store.latest()["a"].result.state is State.TRUSTED
+
+
+def test_several_results_of_a_host_in_one_batch(station):
+    store = station.open()
+    first = StateChange("a", None, State.TRUSTED, NOW)
+    second = StateChange("a", State.TRUSTED, State.UNTRUSTED_MEASUREMENT, NOW + 1)
+    batch = [
+        Recorded(make_result("a"), entries=(state_changed(first),)),
+        Recorded(make_result("a")),
+        Recorded(make_result("a", "untrusted"), entries=(state_changed(second),)),
+        Recorded(make_result("b")),
+        Recorded(make_result("a", "untrusted", appraised_at=NOW + 2)),
+    ]
+    store.record(batch)
+    latest = store.latest()["a"]
+    assert (latest.altered, latest.result.appraised_at) == (False, NOW + 2)
+    assert store.check() == []
+
+
+def test_numbers_are_not_given_twice(station):
+    store = station.open()
+    numbers = store.record([Recorded(make_result("a")) for _ in range(3)])
+    assert numbers == [1, 2, 3]
+    store.outbox_add([make_notification(), make_notification()])
+    station.by_hand("DELETE FROM results", "DELETE FROM current", "DELETE FROM outbox")
+    assert station.open().record([Recorded(make_result("a"))]) == [4]
+    store.outbox_add([make_notification()])
+    assert [one.sequence for one in store.outbox_due(NOW)] == [3]
+
+
+@pytest.mark.parametrize("value", ["", "x", "-5", "\u00b2", "9" * 16, "9" * 400, "7.5"])
+def test_what_is_no_number_in_their_place(station, value):
+    store = station.open()
+    store.record([Recorded(make_result("a"))])
+    station.by_hand(("UPDATE meta SET value = ? WHERE name = 'last number in results'", value))
+    assert store.record([Recorded(make_result("a"))]) == [2]
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(station):

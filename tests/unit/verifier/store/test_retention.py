@@ -41,6 +41,17 @@ def test_old_results_go_changes_and_the_newest_stay(station):
     assert store.check() == []
 
 
+def test_what_current_names_stays_however_old(station):
+    store = station.open()
+    record(store, "a", ["trusted"] * 3 + ["untrusted"] * 3 + ["unreachable"] * 3)
+    store.prune(NOW + 1000 * DAY, lambda host: 0)
+    ((newest, clock, good),) = station.by_hand("SELECT result_id, clock_id, trusted_id FROM current")
+    assert {newest, clock, good} <= {one.result_id for one in store.history("a")}
+    assert (newest, clock, good) == (9, 6, 3)
+    assert store.latest()["a"].clock is not None and store.last_trusted("a") is not None
+    assert store.check() == []
+
+
 def test_what_a_change_of_state_rests_on_stays(station):
     store = station.open()
     record(store, "a", ["trusted"] * 3)

@@ -8,11 +8,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from support.stores import make_result
+from support.stores import NOW, make_result
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import note
+from xentpm_lib.verifier.ledger_bodies import StateChange, note, state_changed
+from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.store import Recorded, schema
 from xentpm_lib.verifier.store.database import Database
+from xentpm_lib.verifier.store.migrations.versions import v0003_results_after_entries
+from xentpm_lib.verifier.store.result_rows import COLUMNS, sealed_fields
+from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.tables import METADATA
 
 
@@ -44,30 +48,54 @@ def test_the_newest_revision_is_the_one_named():
     assert {script.revision for script in scripts.walk_revisions()} == set(schema._KNOWN)
 
 
+def make_older(station):
+    """Take away from a store what the releases of revision 0001 did not have."""
+    rows = station.by_hand("SELECT {} FROM results".format(", ".join(COLUMNS)))
+    ((store_id,),) = station.by_hand("SELECT value FROM meta WHERE name = 'store_id'")
+    for row in rows:
+        fields = {**dict(zip(COLUMNS, row, strict=True)), "after_entry": None, "who": None}
+        mac = Seals(station.keys, store_id).seal("results", sealed_fields(fields))
+        station.by_hand(("UPDATE results SET mac = ? WHERE id = ?", mac, fields["id"]))
+    function = "DROP FUNCTION IF EXISTS xentpm_ledger_is_append_only"
+    station.by_hand(
+        *("DROP INDEX {}".format(name) for name, _, _ in v0003_results_after_entries._INDEXES),
+        "CREATE INDEX results_at ON results (at)",
+        "ALTER TABLE results DROP COLUMN after_entry",
+        "ALTER TABLE results DROP COLUMN who",
+        "DELETE FROM meta WHERE name LIKE 'last number%'",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "SELECT 1" if station.kind == "sqlite" else function,
+    )
+
+
 def test_an_older_store_is_brought_up(station):
-    """Revision 0001 had no triggers. Its contents stay as they are."""
+    """Its contents stay as they are, and what comes now goes on from there."""
     database = Database(station.url)
     schema.upgrade(database, "0001")
     database.close()
     assert revision(station) == "0001"
     assert triggers(station) == 0
     store = station.open()
-    assert revision(station) == "0002"
-    store.append(*note("a", "text"), who="jo")
-    store.record([Recorded(make_result("h"))])
-    forget = (
-        "DROP FUNCTION IF EXISTS xentpm_ledger_is_append_only" if station.kind != "sqlite" else "SELECT 1"
-    )
-    station.by_hand("UPDATE alembic_version SET version_num = '0001'", forget)
+    assert revision(station) == schema.REVISION
+    (number,) = store.record([Recorded(make_result("h"))])
+    # Entries of before name results without their seal.
+    old = StateChange("h", None, State.TRUSTED, NOW, result_id=number)
+    store.append_all([note("a", "text"), state_changed(old)], who="jo")
+    store.close()
+    make_older(station)
     assert triggers(station) == 0
     again = station.open()
     assert triggers(station) >= 1
-    assert revision(station) == "0002"
-    assert [entry.body["text"] for entry in again.entries()] == ["text"]
-    assert not again.latest()["h"].altered
+    assert revision(station) == schema.REVISION
+    assert [entry.kind for entry in again.entries()] == ["note", "state_changed"]
+    assert (again.latest()["h"].altered, again.check()) == (False, [])
+    change = StateChange("h", State.TRUSTED, State.UNTRUSTED_MEASUREMENT, NOW + 1)
+    again.record([Recorded(make_result("h", "untrusted"), entries=(state_changed(change),))])
+    assert again.latest()["h"].result.state is State.UNTRUSTED_MEASUREMENT
+    assert (again.latest()["h"].altered, again.check()) == (False, [])
 
 
-@pytest.mark.parametrize("found", ["0003", "9999", "", "x"])
+@pytest.mark.parametrize("found", ["0004", "9999", "", "x"])
 def test_a_newer_store_is_refused_and_left_as_it_is(station, found):
     station.open().append(*note("a", "text"), who="jo")
     station.by_hand("UPDATE alembic_version SET version_num = '{}'".format(found))
