@@ -14,7 +14,7 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester
 from support.measured_boot import BOOT
-from support.stores import NOW, Station, make_result
+from support.stores import NOW, Station, make_notification, make_result
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.ledger_bodies import (
     StateChange,
@@ -27,7 +27,7 @@ from xentpm_lib.verifier.ledger_bodies import (
 )
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State, Verdict
-from xentpm_lib.verifier.store import ALTERED, Recorded
+from xentpm_lib.verifier.store import ALTERED, Recorded, timely
 from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.seal import Seals
@@ -232,3 +232,30 @@ def test_stored_clock_that_is_taken_away(
     desk.previous = store.latest()[host].clock
     assert not store.latest()[host].altered
     desk.believed(desk.ask())
+
+
+@pytest.mark.parametrize("how", ["flipped", "put back"])
+def test_old_notification_that_is_made_new(
+    station: Any, store: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The station is to call a host trusted once more, with a fresh signature, by a message of its own."""
+    host = make_result().host_id
+    body = json.dumps({"version": 1, "event": "state_changed", "state": "trusted"})
+    attested(store, host, "trusted", None, NOW)
+    store.outbox_add([make_notification("marks", host, body, created_at=NOW)])
+    row = copied(station, "outbox", "1 = 1")
+    (pending,) = store.outbox_due(NOW)
+    store.outbox_done(pending.sequence)
+    attested(store, host, "untrusted", State.TRUSTED, NOW + 1)
+
+    def attack() -> Any:
+        if how == "flipped":
+            station.by_hand("UPDATE outbox SET state = 'pending', next_at = 0, finished_at = NULL")
+        else:
+            station.by_hand("DELETE FROM outbox", *row)
+        return store.outbox_due(NOW + 2)
+
+    assert attack() == []
+    assert store.outbox_counts() == {"marks": {"outdated": 1}}
+    monkeypatch.setattr(timely, "_fate", lambda *_anything: timely.Fate.TOLD)
+    assert [one.notification.body for one in attack()] == [body]

@@ -46,6 +46,7 @@ from xentpm_lib.verifier.store.retention import prune
 from xentpm_lib.verifier.store.schema import upgrade
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.shown import last_shown
+from xentpm_lib.verifier.store.timely import Timely
 from xentpm_lib.verifier.store.watch_lock import watch_lock
 
 __all__ = ["KEEP_NOTIFICATIONS_S", "Store"]
@@ -75,7 +76,7 @@ class Store:
         self._blobs = Blobs()
         self._results = Results(seals, self._blobs)
         self._log_bounds = LogBounds()
-        self._outbox = Outbox(seals)
+        self._outbox = Outbox(seals, Timely(self._ledger, self._results))
         self._credentials = CredentialRows(keys, seals)
 
     @classmethod
@@ -267,18 +268,23 @@ class Store:
     def outbox_due(
         self, now: float, limit: int = 100, channel: str | None = None, after: int = 0
     ) -> list[Pending]:
-        """What is to be tried now, oldest first. What the verifier did not write is taken out and logged.
+        """What is to be tried now, oldest first. What is never to be told is taken out: rows that the
+        verifier did not write (and that is logged), and what is not true of its host any more (``timely``).
 
-        after: only those with a higher ``sequence``.
+        after: only those with a higher ``sequence``, and older ones that were held back until now.
         """
+        at = self._clock()
         with self._database.read() as connection:
-            due, altered = self._outbox.due(connection, now, limit, channel, after)
-        if altered:
+            looked = self._outbox.due(connection, now, limit, channel, after, at)
+        if looked.altered or looked.outdated:
             with self._database.write() as connection:
-                for sequence in altered:
+                for sequence in looked.altered:
                     _LOG.error("notification %d in the store was altered and is not sent", sequence)
-                    self._outbox.finish(connection, sequence, "altered", "the row was altered", now)
-        return due
+                    self._outbox.finish(connection, sequence, "altered", "the row was altered", at)
+                for sequence in looked.outdated:
+                    _LOG.info("notification %d is not sent: it is not true any more", sequence)
+                    self._outbox.finish(connection, sequence, "outdated", "not true any more", at)
+        return looked.due
 
     def outbox_done(self, sequence: int, state: str = "delivered") -> None:
         """It was delivered; or with ``superseded``: it need not be any more."""
@@ -306,7 +312,7 @@ class Store:
             return self._outbox.lanes(connection, state)
 
     def outbox_counts(self) -> dict[str, dict[str, int]]:
-        """Channel to state (``pending``, ``delivered``, ``failed``, ``altered``) to how many."""
+        """Channel to state (``notification.Kept``) to how many."""
         with self._database.read() as connection:
             return self._outbox.counts(connection)
 
