@@ -75,6 +75,8 @@ def _attest(arguments: argparse.Namespace, out: Output) -> int:
         _tell_next(done, station, out)
     for problem in done.problems:
         out.note(problem)
+    if done.failure is not None:
+        raise done.failure
     all_asked = not (done.unjudged or done.unenrolled)
     return exit_status(result.state for result in done.results) if all_asked else NOT_TRUSTED
 

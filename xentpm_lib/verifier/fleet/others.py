@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+
+from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States, Transition
 from xentpm_lib.verifier.ledger_readers import read_state_change
-from xentpm_lib.verifier.store.model import StoredResult
+from xentpm_lib.verifier.store.model import END_NOT_NOTED, StoredResult
 from xentpm_lib.verifier.store.store import Store
 
-__all__ = ["CHANGED", "follow", "renewed_by_others", "take_up"]
+__all__ = ["CHANGED", "follow", "is_written", "renewed_by_others", "take_up"]
 
 CHANGED = "XENTPM_STORE_CHANGED"
+
+_LOG = logging.getLogger(__name__)
+
+
+def is_written(error: Exception) -> bool:
+    """Whether what the store complains of is written all the same, only not where the ledger ends now.
+
+    A watch goes on then, and says so again and again.
+    """
+    written = isinstance(error, StoreError) and error.code == END_NOT_NOTED
+    if written:
+        _LOG.error("%s", error)
+    return written
 
 
 def take_up(states: States, stored: StoredResult) -> None:

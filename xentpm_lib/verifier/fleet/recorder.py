@@ -12,7 +12,7 @@ from typing import Literal
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.others import CHANGED, follow, renewed_by_others
+from xentpm_lib.verifier.fleet.others import CHANGED, follow, is_written, renewed_by_others
 from xentpm_lib.verifier.fleet.recording import Outline, Prepared, Recording, change_of, entry_of
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States, Transition, lasting, still_in_doubt
@@ -303,7 +303,10 @@ class Recorder:
         try:
             self._store.append_all([entry], who=_WHO, notifications=notifications, after=self._seen)
         except StoreError as error:
-            return False if error.code == CHANGED else _failed(error)
+            if error.code == CHANGED:
+                return False
+            if not is_written(error):
+                return _failed(error)
         except Exception as error:
             return _failed(error)
         self._seen += 1

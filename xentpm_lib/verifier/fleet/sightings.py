@@ -13,6 +13,7 @@ from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.encoding import check_uuid
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import CollectionError, StoreError
+from xentpm_lib.verifier.fleet.others import is_written
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
@@ -105,7 +106,11 @@ def _write(station: Station, pool_id: str, names: Mapping[str, str], now: float)
     announcer = Announcer(station.channels)
     told = [one for item in items for one in _told(registry, announcer, item)]
     if items:
-        station.store.append_all(items, _WHO, told, after=last)
+        try:
+            station.store.append_all(items, _WHO, told, after=last)
+        except StoreError as error:
+            if not is_written(error):
+                raise
     return sum(item.kind == "host_seen" for item in items)
 
 

@@ -151,6 +151,7 @@ class Watch:
             if alive.due():
                 self._systemd.alive(self._status())
             if status.due():
+                self._note_end()
                 done, counted = self._fleet.engine.attestations - counted, self._fleet.engine.attestations
                 _LOG.info("%s; %d attestations in %g s", self._status(), done, self._pace.status)
             if upkeep.due() and not self._upkeep.is_alive():
@@ -244,6 +245,15 @@ class Watch:
             _LOG.error("old results cannot be removed: %s", error)
         else:
             _LOG.info("removed %d old results", removed.results)
+
+    def _note_end(self) -> None:
+        """See that it is noted where the ledger ends; an error once a minute as long as it cannot be."""
+        try:
+            self._station.store.note_end()
+        except StoreError as error:
+            if error.code in (ALTERED, WATCHED):
+                raise
+            _LOG.error("%s", error)
 
     def _look_at_pools(self) -> None:
         """See which hosts the pools have that are not enrolled."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xentpm_lib.errors import PolicyError
+from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.clients import Clients
 from xentpm_lib.verifier.fleet.once import attest_once
 from xentpm_lib.verifier.fleet.sightings import look_at_pools
@@ -27,12 +28,14 @@ class Attested:
     unjudged: hosts that have no result, because their group has no policy that can be used, or because they
     were forgotten meanwhile.
     unenrolled: hosts of the pools that were looked at, of which no keys are known.
+    failure: what is wrong with the station although everything is recorded; to be raised in the end.
     """
 
     results: list[AttestationResult] = field(default_factory=list)
     unjudged: list[HostRecord] = field(default_factory=list)
     unenrolled: list[UnenrolledHost] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    failure: StoreError | None = None
 
 
 def attest(
@@ -64,7 +67,16 @@ def attest(
     lost = [host for host in judged if host.host_id not in told]
     unjudged += lost
     problems += [f"{host.name} was not judged: it was forgotten, or has no policy any more" for host in lost]
-    return Attested(results, unjudged, unenrolled, problems + deliver(station))
+    return Attested(results, unjudged, unenrolled, problems + deliver(station), _failure(station))
+
+
+def _failure(station: Station) -> StoreError | None:
+    """That the changes of state are not protected from who can write to the database."""
+    try:
+        station.store.note_end()
+    except StoreError as error:
+        return error
+    return None
 
 
 def _unenrolled(

@@ -4,7 +4,8 @@ database.
 Seals show that no entry was changed or taken out of the middle. That the last ones were cut off, or that the
 whole database is an old copy, only something outside of it can tell. The file is moved on after each commit,
 so it can be behind the ledger for a moment, or after a crash for as long as it takes to open the store
-again; it is never ahead of it, unless entries are missing.
+again; it is never ahead of it, unless entries are missing. Where it cannot be written, whoever wanted the
+entries is told that they are not protected yet.
 """
 
 from __future__ import annotations
@@ -69,16 +70,20 @@ class HeadFile:
         return head
 
     def advance(self, head: Head) -> None:
-        """Move the head on; never back. Raises: StoreError when the file cannot be written."""
-        with self._locked():
-            old = self.read()
-            if old is None or old.store_id != head.store_id or old.seq < head.seq:
-                self._write(head)
+        """Move the head on; never back. Raises: StoreError when the file cannot be written and has to be."""
+        if self._is_behind(head):
+            with self._locked():
+                if self._is_behind(head):
+                    self._write(head)
 
     def replace(self, head: Head) -> None:
         """Set the head to what an administrator says is right. Raises: StoreError."""
         with self._locked():
             self._write(head)
+
+    def _is_behind(self, head: Head) -> bool:
+        old = self.read()
+        return old is None or old.store_id != head.store_id or old.seq < head.seq
 
     def _seal(self, head: Head) -> str:
         return Seals(self._keys, head.store_id).seal("head", (head.seq, head.mac)).hex()

@@ -11,10 +11,21 @@ from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.result import AttestationResult, TpmClock
 from xentpm_lib.verifier.secret import Secret, SecretRef
 
-__all__ = ["ALTERED", "Entry", "Problem", "Pruned", "Recorded", "StoredCredentials", "StoredResult"]
+__all__ = [
+    "ALTERED",
+    "END_NOT_NOTED",
+    "Entry",
+    "Problem",
+    "Pruned",
+    "Recorded",
+    "StoredCredentials",
+    "StoredResult",
+]
 
 ALTERED = "XENTPM_STORE_ALTERED"
 """The code of the StoreError that says: a record was changed behind the verifier's back."""
+END_NOT_NOTED = "XENTPM_LEDGER_END"
+"""The code of the StoreError that says: the entries are written, but not where the ledger ends now."""
 
 
 @dataclass(frozen=True, slots=True)

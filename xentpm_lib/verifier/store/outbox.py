@@ -88,7 +88,7 @@ class Outbox:
         return looked
 
     def finish(self, connection: Connection, sequence: int, state: str, error: str, now: float) -> None:
-        """The row is not tried any more: ``delivered``, ``superseded``, ``failed``, ``outdated``, ``altered``."""
+        """The row is not tried any more. state: one of those of ``Kept``, but ``pending``."""
         values = {"state": state, "error": _clean_error(error), "finished_at": float(now)}
         connection.execute(update(outbox).where(outbox.c.sequence == sequence).values(**values))
 

@@ -33,6 +33,7 @@ from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.log_bounds import LogBounds
 from xentpm_lib.verifier.store.model import (
     ALTERED,
+    END_NOT_NOTED,
     Entry,
     Problem,
     Pruned,
@@ -56,6 +57,7 @@ KEEP_NOTIFICATIONS_S = 90 * 86400.0
 
 _LOG = logging.getLogger(__name__)
 _STATION = "xentpm-attest"
+_END_HINT = "Do not repeat the command. Make room, or let {} be written; then run: xentpm-attest store check."
 
 
 class Store:
@@ -108,7 +110,8 @@ class Store:
             if restored_by:
                 store._accept(restored_by)
             with database.read() as connection:
-                store._catch_up(store._ledger.check_head(connection, store._head.read()))
+                last = store._ledger.check_head(connection, store._head.read())
+            store._try_to_note(last)
         except BaseException:
             database.close()
             raise
@@ -147,12 +150,13 @@ class Store:
 
         Raises:
             StoreError: ``XENTPM_STORE_CHANGED``: there are entries behind ``after``; or an item cannot be
-            read back.
+            read back. ``XENTPM_LEDGER_END``: they are written, but the file that tells where the ledger ends
+            is not, so that somebody else could take them away unseen.
         """
         with self._database.write() as connection:
             entries = self._append(connection, list(items), who, after)
             self._outbox.add(connection, notifications)
-        self._advance(entries)
+        self._note(self._end_of(entries))
         return entries
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
@@ -165,13 +169,23 @@ class Store:
             self._ledger.check_head(connection, head)
             yield from self._ledger.entries(connection, after)
 
+    def note_end(self) -> None:
+        """Note where the ledger ends, if that could not be done when its last entries were written.
+
+        Raises:
+            StoreError: ``XENTPM_LEDGER_END``: it cannot be done now either.
+        """
+        with self._database.read() as connection:
+            end = self._ledger.check_head(connection, self._head.read())
+        self._note(end)
+
     # Results.
 
     def record(self, batch: Sequence[Recorded], who: str = _STATION, after: int | None = None) -> list[int]:
         """Store attestations with evidence, notifications and ledger entries: all, or none. Their numbers.
 
         after: number of the last entry that results and changes of state rest on; ``append_all`` says what it
-        raises.
+        raises, but that the end of the ledger cannot be noted is only logged here: ``note_end`` tells.
 
         Raises:
             LateResults: some are older than their hosts' newest ones, which they must not replace.
@@ -190,7 +204,7 @@ class Store:
                 for item in one.entries
             ]
             entries = self._append(connection, items, who) if items else []
-        self._advance(entries)
+        self._try_to_note(self._end_of(entries))
         return [row.number for row in rows]
 
     def latest(self, host_id: str | None = None) -> dict[str, StoredResult]:
@@ -338,6 +352,7 @@ class Store:
         try:
             for _ in self.entries():
                 pass
+            self.note_end()
         except StoreError as error:
             problems.append(Problem("ledger", "", error.message))
         with self._database.read() as connection:
@@ -378,18 +393,33 @@ class Store:
         newest = self._results.newest_row(connection, item.subject)
         return item if newest is None else with_result(item, newest.number, newest.seal)
 
-    def _advance(self, entries: list[Entry]) -> None:
-        """After the commit. A failure here is mended by the next entry or the next opening."""
-        if entries:
-            self._catch_up(Head(self._ledger.start.store_id, entries[-1].seq, entries[-1].mac))
+    def _end_of(self, entries: list[Entry]) -> Head:
+        """Where the ledger ends after these."""
+        if not entries:
+            return self._ledger.start
+        return Head(self._ledger.start.store_id, entries[-1].seq, entries[-1].mac)
 
-    def _catch_up(self, head: Head) -> None:
+    def _note(self, end: Head) -> None:
+        """After the commit. A failure is mended by the next entry, the next opening or ``note_end``."""
+        if not end.seq:
+            return
         try:
-            self._head.advance(head)
+            self._head.advance(end)
         except StoreError as error:
             if error.code == ALTERED:
                 raise
-            _LOG.error("the end of the ledger cannot be noted: %s", error)
+            message = "what was decided is written, but not protected yet from who can write to the database"
+            raise StoreError(
+                "{}: {}".format(message, error.message), _END_HINT.format(self._head.path), END_NOT_NOTED
+            ) from error
+
+    def _try_to_note(self, end: Head) -> None:
+        try:
+            self._note(end)
+        except StoreError as error:
+            if error.code != END_NOT_NOTED:
+                raise
+            _LOG.error("%s", error.message)
 
     def _accept(self, who: str) -> None:
         """Take the ledger as it is, when it holds, for the one that counts from now on."""
@@ -400,4 +430,4 @@ class Store:
             self._head.replace(last)
             text = "a copy of the store was put into use; its ledger ended with entry {}".format(last.seq)
             entries = self._append(connection, [note("store", text)], who, None)
-        self._advance(entries)
+        self._note(self._end_of(entries))

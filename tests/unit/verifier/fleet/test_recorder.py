@@ -1,5 +1,6 @@
 """The recorder on a real store: one transaction for all that belongs together, and stores that refuse."""
 
+import io
 import json
 import sqlite3
 import time
@@ -90,7 +91,11 @@ class Bench:
             time.sleep(0.01)
 
     def told(self):
-        bodies = [json.loads(one.notification.body) for one in self.station.store.outbox_due(NOW + 9e6)]
+        """All that was put into the outbox, also what is not true any more."""
+        file = io.StringIO()
+        self.station.store.audit_export(file)
+        lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        bodies = [json.loads(line["body"]) for line in lines if line["type"] == "notification"]
         return [(body["host"]["uuid"], body["previous_state"], body["state"]) for body in bodies]
 
     def changes(self):
@@ -223,6 +228,23 @@ def test_where_not_even_that_can_be_stored_the_others_are(bench, caplog):
         bench.until(lambda: len(bench.said) == 1)
         bench.until(lambda: "has no result" in caplog.text)
         assert len(bench.recorder.lost) == 1
+
+
+def test_an_end_of_the_ledger_that_cannot_be_noted_stores_nothing_twice(bench, caplog):
+    """The disk that has the keys is full: a watch goes on, and says so."""
+    bench.put(0)
+    bench.until(lambda: len(bench.said) == 1)
+    (bench.home / "keys" / "ledger.new").mkdir()
+    bench.now += 1
+    bench.put(0, "untrusted")
+    bench.until(lambda: len(bench.said) == 2)
+    bench.now += 1000
+    bench.until(lambda: len(bench.changes()) == 3)
+    bench.put(0, "untrusted")
+    bench.until(lambda: len(bench.said) == 3)
+    news = [entry.body["new"] for entry in bench.changes()]
+    assert news == ["trusted", "untrusted-measurement", "stale", "untrusted-measurement"]
+    assert "not protected yet" in caplog.text
 
 
 def test_an_altered_ledger_ends_it(bench):

@@ -1,12 +1,18 @@
 """The ledger: what is added stays as it is, in its order, with who and when."""
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
-from support.stores import NOW, make_notification
+from support.stores import NOW, make_notification, make_result
 from xentpm_lib.verifier.errors import StoreError
-from xentpm_lib.verifier.ledger_bodies import LedgerItem, host_group, note
+from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, host_group, note, state_changed
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.store import ALTERED, Recorded
+from xentpm_lib.verifier.store.head import HeadFile
+from xentpm_lib.verifier.store.model import END_NOT_NOTED
 
 
 def test_entries_come_back_as_they_were_added(station):
@@ -102,3 +108,58 @@ def test_the_database_refuses_to_change_it(station):
         connection.rollback()
     connection.close()
     assert len(list(store.entries())) == 1
+
+
+class TestAnEndThatCannotBeNoted:
+    """The disk that has the keys is full, or may not be written."""
+
+    @pytest.fixture
+    def store(self, station):
+        store = station.open()
+        store.append(*note("a", "text"), who="jo")
+        return store
+
+    @staticmethod
+    def block(station):
+        """Nothing can be written to the file that is to take the place of the old one; root's neither."""
+        os.mkdir(Path(station.keys.directory) / "ledger.new")
+
+    @staticmethod
+    def free(station):
+        os.rmdir(Path(station.keys.directory) / "ledger.new")
+
+    def test_who_wanted_the_entry_is_told(self, station, store):
+        self.block(station)
+        with pytest.raises(StoreError, match="is written, but not protected yet") as caught:
+            store.append(*note("b", "text"), who="jo")
+        assert caught.value.code == END_NOT_NOTED
+        assert "Do not repeat" in caught.value.hint and "ledger.head" in caught.value.hint
+        assert [entry.subject for entry in store.entries()] == ["a", "b"]
+
+    def test_the_check_finds_it_until_it_is_mended(self, station, store):
+        self.block(station)
+        assert store.check() == []  # nothing is missing from the file yet
+        with pytest.raises(StoreError):
+            store.append(*note("b", "text"), who="jo")
+        for one in (store, station.open()):
+            (problem,) = one.check()
+            assert problem.table == "ledger" and "not protected yet" in problem.detail
+        self.free(station)
+        assert store.check() == []
+        station.by_hand("DELETE FROM ledger WHERE seq = 2")
+        with pytest.raises(StoreError) as caught:
+            station.open()
+        assert caught.value.code == ALTERED
+
+    def test_results_are_stored_and_it_is_told_again_and_again(self, station, store, caplog):
+        self.block(station)
+        entry = state_changed(StateChange("h", None, State.TRUSTED, NOW))
+        assert store.record([Recorded(make_result("h"), entries=(entry,))]) == [1]
+        assert "not protected yet" in caplog.text
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                store.note_end()
+            assert caught.value.code == END_NOT_NOTED
+        self.free(station)
+        store.note_end()
+        assert HeadFile(station.keys).read().seq == 2
