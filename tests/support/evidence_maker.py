@@ -368,6 +368,7 @@ def make_policy(**changes: Any) -> Policy:
         severities={},
         disable_host=False,
         keep_results_s=90 * 86_400.0,
+        keep_notifications_s=90 * 86_400.0,
         text="version = 1\n",
         digest=hashlib.sha256(b"version = 1\n").hexdigest(),
     )

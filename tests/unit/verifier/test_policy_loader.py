@@ -62,6 +62,7 @@ BOOT_LOG_MISMATCH = "info"
 disable_host = true
 [retention]
 results = "30d"
+notifications = "400d"
 """
 
 
@@ -84,6 +85,7 @@ def test_what_is_left_out_has_its_default():
     assert policy.hashes == {"sha256", "sha384", "sha512"}
     assert policy.timing == Timing(300.0, 0.1, 900.0, 60.0, 60.0, 3, 5.0)
     assert (policy.severities, policy.disable_host, policy.keep_results_s) == ({}, False, 90 * 86400.0)
+    assert policy.keep_notifications_s == 90 * 86400.0
     assert (policy.text, policy.digest) == (SMALL, hashlib.sha256(SMALL.encode()).hexdigest())
 
 
@@ -101,6 +103,7 @@ def test_everything_can_be_said():
     assert policy.timing == Timing(60.0, 0.25, 600.0, 30.0, 20.0, 5, 0.5)
     assert policy.severities == {"CLOCK_UNSAFE": Severity.FAILED, "BOOT_LOG_MISMATCH": Severity.INFO}
     assert (policy.disable_host, policy.keep_results_s) == (True, 30 * 86400.0)
+    assert policy.keep_notifications_s == 400 * 86400.0
 
 
 def test_all_registers_of_each_bank_are_asked_for():
@@ -172,6 +175,11 @@ BAD = [
     ("no finding", with_line('CLOCK_UNSAF = "info"', "findings"), "findings.CLOCK_UNSAF: there is no such"),
     ("severity", with_line('CLOCK_UNSAFE = "off"', "findings"), "findings.CLOCK_UNSAFE: 'off' is not known"),
     ("retention", with_line('results = "1h"', "retention"), "retention.results: 1h is out of range"),
+    (
+        "notifications",
+        with_line('notifications = "1h"', "retention"),
+        "retention.notifications: 1h is out of range",
+    ),
 ]
 
 

@@ -238,13 +238,17 @@ class Watch:
             policy = self._fleet.roster.policy(host_id)
             return _DEFAULT_KEEP_S if policy is None else policy.keep_results_s
 
+        def keep_notifications(host_id: str) -> float:
+            policy = self._fleet.roster.policy(host_id)
+            return _DEFAULT_KEEP_S if policy is None else policy.keep_notifications_s
+
         try:
             give_up_abandoned(self._station.store, self._station.channels, self._clock())
-            removed = self._station.store.prune(self._clock(), keep)
+            removed = self._station.store.prune(self._clock(), keep, keep_notifications)
         except StoreError as error:
             _LOG.error("old results cannot be removed: %s", error)
         else:
-            _LOG.info("removed %d old results", removed.results)
+            _LOG.info("removed %d old results, %d notifications", removed.results, removed.notifications)
 
     def _note_end(self) -> None:
         """See that it is noted where the ledger ends; an error once a minute as long as it cannot be."""

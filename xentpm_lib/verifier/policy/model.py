@@ -101,6 +101,7 @@ class Policy:
     severities: dict[str, Severity]
     disable_host: bool
     keep_results_s: float
+    keep_notifications_s: float
     text: str
     digest: str
     selection: PcrSelection = field(init=False, repr=False, compare=False)

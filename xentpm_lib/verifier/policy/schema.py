@@ -54,7 +54,8 @@ def read_policy(root: Table, text: str) -> Policy:
         timing=_timing(root.table("timing")),
         severities=_severities(root.table("findings")),
         disable_host=root.table("actions").boolean("disable_host", False),
-        keep_results_s=root.table("retention").duration("results", 90 * _DAY, minimum=_DAY),
+        keep_results_s=(retention := root.table("retention")).duration("results", 90 * _DAY, minimum=_DAY),
+        keep_notifications_s=retention.duration("notifications", 90 * _DAY, minimum=_DAY),
         text=text,
         digest=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
     )

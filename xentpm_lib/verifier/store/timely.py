@@ -150,6 +150,6 @@ def _told(row: Row) -> str:
 def _body(row: Row) -> dict[str, Any]:
     try:
         body = json.loads(row["body"])
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):  # where no seal was looked at
         return {}
     return body if isinstance(body, dict) else {}
