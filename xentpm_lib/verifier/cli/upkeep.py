@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from xentpm_lib.verifier.cli import prompts
 from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
@@ -101,8 +102,7 @@ def _restored(arguments: argparse.Namespace, out: Output) -> int:
 def _export(arguments: argparse.Namespace, out: Output) -> int:
     with open_station(arguments) as station:
         if arguments.output:
-            with open(arguments.output, "w", encoding="utf-8") as file:
-                station.store.audit_export(file)
+            upkeep.export(station, Path(arguments.output))
             out.note(f"written: {arguments.output}")
         else:
             station.store.audit_export(sys.stdout)

@@ -22,10 +22,12 @@ def attest_once(
     hosts: Sequence[HostRecord],
     told: Callable[[AttestationResult, Transition | None], None] | None = None,
     stop: threading.Event | None = None,
+    who: str = "",
 ) -> list[AttestationResult]:
     """Attest hosts, store what comes of it, and put what changed into the outbox.
 
     told: called with each result as soon as it is stored, in another thread, one call at a time.
+    who: asked for it, for the records.
     stop: set it to end early. Returns the results in the order of ``hosts``; without those that were not
     reached when it was stopped, and of hosts that somebody else forgot meanwhile, or left without a policy.
 
@@ -39,6 +41,7 @@ def attest_once(
     turn = _Turn({host.host_id for host in hosts}, told)
     fleet = Fleet(station, turn.stored)
     turn.ended = lambda host_id: _remove(fleet, host_id)
+    fleet.recorder.who = who or fleet.recorder.who
     fleet.start()
     try:
         for host in hosts:

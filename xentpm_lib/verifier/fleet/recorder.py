@@ -52,6 +52,7 @@ class Recorder:
     again: called in the recorder's thread with the host of a result that was dropped, to attest it at once.
     stored: called in the recorder's thread with each result that is stored, and the change that it made.
     lost: hosts of which not even that a result cannot be stored could be stored. failure: what ended it.
+    who: asked for the results, for the records.
     tell_restored: whether the end of a lease is told that is older than this process; not before every host
     had its turn after a start.
     """
@@ -82,6 +83,7 @@ class Recorder:
         self._dropped: dict[str, int] = {}
         self.failure: Exception | None = None
         self.lost: set[str] = set()
+        self.who = _WHO
 
     def start(self) -> None:
         """Begin to store."""
@@ -226,7 +228,7 @@ class Recorder:
         for _ in range(_TRIES):
             prepared = self._prepared(recordings)
             try:
-                self._store.record([one.recorded for one in prepared], after=self._seen)
+                self._store.record([one.recorded for one in prepared], who=self.who, after=self._seen)
             except LateResults as late:
                 for one in [recordings[place] for place in late.places]:
                     self._drop(recordings, one, "a newer one is stored")
@@ -239,7 +241,7 @@ class Recorder:
         for one in [one for one in recordings if one.result.state is State.TRUSTED]:
             self._drop(recordings, one, "others change the store all the time")
         prepared = self._prepared(recordings)
-        self._store.record([one.recorded for one in prepared])
+        self._store.record([one.recorded for one in prepared], who=self.who)
         return prepared
 
     def _store_works(self) -> bool:

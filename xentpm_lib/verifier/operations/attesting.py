@@ -12,6 +12,7 @@ from xentpm_lib.verifier.fleet.once import attest_once
 from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.operations.delivering import deliver
 from xentpm_lib.verifier.operations.pools import credentials_for
+from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.records import HostRecord, UnenrolledHost
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.station import Station
@@ -58,7 +59,7 @@ def attest(
     judged = [host for host in hosts if host.host_id not in errors]
     if not judged:
         raise next(iter(errors.values()))
-    results = attest_once(station, judged, lambda result, _change: done(result))
+    results = attest_once(station, judged, lambda result, _change: done(result), who=who())
     station.refresh()
     unenrolled = _unenrolled(station, judged, results) if whole_pools else []
     unjudged = [host for host in hosts if host.host_id in errors]

@@ -24,8 +24,10 @@ from xentpm_lib.verifier.store.shown import WITHOUT_RESULT, Shown
 from xentpm_lib.verifier.store.tables import blobs, current, outbox, results
 from xentpm_lib.verifier.times import format_time
 
-__all__ = ["check_rows", "export_history"]
+__all__ = ["STATION", "check_rows", "export_history"]
 
+STATION = "xentpm-attest"
+"""Who it was, where nobody asked for it."""
 _CHUNK = 1000  # rows read at a time
 # What of a row of ``current`` names results, and what these have to have.
 _POINTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
@@ -140,7 +142,7 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     yield from map(_entry_line, entries)
     for row in _rows(connection, results, "id"):
-        yield _result_line(kept.read(connection, [row])[0])
+        yield _result_line(kept.read(connection, [row])[0], row["who"])
     for row in _rows(connection, outbox, "sequence"):
         yield _notification_line(row, notifications.holds(row))
 
@@ -158,10 +160,12 @@ def _entry_line(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _result_line(stored: StoredResult) -> dict[str, Any]:
+def _result_line(stored: StoredResult, who: str | None) -> dict[str, Any]:
+    """who: None in rows of an older release; of an altered row it is nothing to go by."""
     return {
         "type": "result",
         "id": stored.result_id,
+        "who": STATION if who is None or stored.altered else who,
         "altered": stored.altered,
         "result": result_to_object(stored.result),
     }
@@ -174,12 +178,13 @@ def _notification_line(row: dict[str, Any], holds: bool) -> dict[str, Any]:
     return {
         "type": "notification",
         "sequence": row["sequence"],
+        "who": STATION,
         "id": row["notification_id"],
         "channel": row["channel"],
         "host": row["host_id"],
         "created_at": format_time(row["created_at"]),
         "state": str(row["state"]),
-        "attempts": _shown(row["attempts"]),
+        "attempts": row["attempts"] if isinstance(row["attempts"], int) else _shown(row["attempts"]),
         "finished_at": _time(finished),
         "error": str(row["error"]),
         "altered": False,

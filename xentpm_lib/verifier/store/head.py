@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,16 @@ from pathlib import Path
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.keys import StationKeys
-from xentpm_lib.verifier.store.model import ALTERED
+from xentpm_lib.verifier.store.model import ALTERED, END_NOT_NOTED
 from xentpm_lib.verifier.store.seal import Seals, canonical_json
 
 __all__ = ["HEAD_FILE", "Head", "HeadFile"]
 
 HEAD_FILE = "ledger.head"
 _MAX_SIZE = 4096  # bytes
+_HINT = "Do not repeat the command. Make room, or let {} be written; then run: xentpm-attest store check."
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,35 @@ class HeadFile:
 
     def advance(self, head: Head) -> None:
         """Move the head on; never back. Raises: StoreError when the file cannot be written and has to be."""
-        if self._is_behind(head):
+        if head.seq and self._is_behind(head):
             with self._locked():
                 if self._is_behind(head):
                     self._write(head)
+
+    def note(self, head: Head) -> None:
+        """Move the head on after a commit.
+
+        Raises:
+            StoreError: ``XENTPM_LEDGER_END``: the entries are written, the file cannot be. That is mended by
+            the next entry, the next opening or ``Store.note_end``. Or ``XENTPM_STORE_ALTERED``.
+        """
+        try:
+            self.advance(head)
+        except StoreError as error:
+            if error.code == ALTERED:
+                raise
+            message = "what was decided is written, but not protected yet from who can write to the database"
+            hint = _HINT.format(self.path)
+            raise StoreError("{}: {}".format(message, error.message), hint, END_NOT_NOTED) from error
+
+    def try_to_note(self, head: Head) -> None:
+        """``note``; that the file cannot be written is only logged. Raises: StoreError: it was altered."""
+        try:
+            self.note(head)
+        except StoreError as error:
+            if error.code != END_NOT_NOTED:
+                raise
+            _LOG.error("%s", error.message)
 
     def replace(self, head: Head) -> None:
         """Set the head to what an administrator says is right. Raises: StoreError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -38,6 +38,10 @@ class Ledger:
         """Where the ledger ends in the database. Raises: StoreError when the last entry was altered."""
         row = connection.execute(select(ledger).order_by(ledger.c.seq.desc()).limit(1)).first()
         return self.start if row is None else self._head(self.verified(row))
+
+    def end_of(self, entries: Sequence[Entry]) -> Head:
+        """Where the ledger ends after these were added; where it starts after none."""
+        return self._head(entries[-1]) if entries else self.start
 
     def check_head(self, connection: Connection, head: Head | None) -> Head:
         """Whether everything up to ``head`` is still there; where the ledger ends.

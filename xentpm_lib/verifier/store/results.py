@@ -72,10 +72,10 @@ class Results:
         return [RowName(row["id"], row["mac"].hex()) for row in rows]
 
     def latest(
-        self, connection: Connection, shown: dict[str, Shown], hosts: Collection[str] | None
+        self, connection: Connection, shown: dict[str, Shown], hosts: str | Collection[str] | None
     ) -> dict[str, StoredResult]:
-        """Host to its newest result. shown: what the ledger says last of each."""
-        pointers = self._pointers(connection, hosts)
+        """Host to its newest result. shown: what the ledger says last of each. hosts: one, some, or all."""
+        pointers = self._pointers(connection, [hosts] if isinstance(hosts, str) else hosts)
         sound = [row for row in pointers.values() if self.pointer_holds(row)]
         wanted = {number for row in sound for number in (row["result_id"], row["clock_id"]) if number}
         rows = self.rows(connection, wanted)

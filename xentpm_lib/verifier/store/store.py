@@ -22,18 +22,16 @@ from xentpm_lib.verifier.keys import StationKeys
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, note, pool_removed, with_result
 from xentpm_lib.verifier.notification import Kept, Lane, Notification, Pending
 from xentpm_lib.verifier.result import AttestationResult
-from xentpm_lib.verifier.store.audit import check_rows, export_history
+from xentpm_lib.verifier.store.audit import STATION, check_rows, export_history
 from xentpm_lib.verifier.store.blobs import Blobs, content_id
 from xentpm_lib.verifier.store.credentials import CredentialRows
 from xentpm_lib.verifier.store.database import Database
-from xentpm_lib.verifier.store.head import Head, HeadFile
+from xentpm_lib.verifier.store.head import HeadFile
 from xentpm_lib.verifier.store.identity import identify
 from xentpm_lib.verifier.store.lateness import check_lateness
 from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.log_bounds import LogBounds
 from xentpm_lib.verifier.store.model import (
-    ALTERED,
-    END_NOT_NOTED,
     Entry,
     Problem,
     Pruned,
@@ -53,11 +51,9 @@ from xentpm_lib.verifier.store.watch_lock import watch_lock
 __all__ = ["KEEP_NOTIFICATIONS_S", "Store"]
 
 KEEP_NOTIFICATIONS_S = 90 * 86400.0
-"""How long a notification that was delivered or given up stays."""
+"""How long a notification that was delivered or given up stays where no policy says otherwise."""
 
 _LOG = logging.getLogger(__name__)
-_STATION = "xentpm-attest"
-_END_HINT = "Do not repeat the command. Make room, or let {} be written; then run: xentpm-attest store check."
 
 
 class Store:
@@ -111,7 +107,7 @@ class Store:
                 store._accept(restored_by)
             with database.read() as connection:
                 last = store._ledger.check_head(connection, store._head.read())
-            store._try_to_note(last)
+            store._head.try_to_note(last)
         except BaseException:
             database.close()
             raise
@@ -156,7 +152,7 @@ class Store:
         with self._database.write() as connection:
             entries = self._append(connection, list(items), who, after)
             self._outbox.add(connection, notifications)
-        self._note(self._end_of(entries))
+        self._head.note(self._ledger.end_of(entries))
         return entries
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
@@ -177,15 +173,16 @@ class Store:
         """
         with self._database.read() as connection:
             end = self._ledger.check_head(connection, self._head.read())
-        self._note(end)
+        self._head.note(end)
 
     # Results.
 
-    def record(self, batch: Sequence[Recorded], who: str = _STATION, after: int | None = None) -> list[int]:
+    def record(self, batch: Sequence[Recorded], who: str = STATION, after: int | None = None) -> list[int]:
         """Store attestations with evidence, notifications and ledger entries: all, or none. Their numbers.
 
-        after: number of the last entry that results and changes of state rest on; ``append_all`` says what it
-        raises, but that the end of the ledger cannot be noted is only logged here: ``note_end`` tells.
+        who: the person who asked for them, or the program. after: number of the last entry that results and
+        changes of state rest on; ``append_all`` says what it raises, but that the end of the ledger cannot be
+        noted is only logged here: ``note_end`` tells.
 
         Raises:
             LateResults: some are older than their hosts' newest ones, which they must not replace.
@@ -204,7 +201,7 @@ class Store:
                 for item in one.entries
             ]
             entries = self._append(connection, items, who) if items else []
-        self._try_to_note(self._end_of(entries))
+        self._head.try_to_note(self._ledger.end_of(entries))
         return [row.number for row in rows]
 
     def latest(self, host_id: str | None = None) -> dict[str, StoredResult]:
@@ -341,9 +338,13 @@ class Store:
         return watch_lock(self._database)
 
     def prune(
-        self, now: float, keep: Callable[[str], float], keep_notifications: float = KEEP_NOTIFICATIONS_S
+        self,
+        now: float,
+        keep: Callable[[str], float],
+        keep_notifications: Callable[[str], float] = lambda _host_id: KEEP_NOTIFICATIONS_S,
     ) -> Pruned:
-        """Delete results older than ``keep(host_id)`` seconds that tell nothing that others do not."""
+        """Delete results older than ``keep(host_id)`` seconds that tell nothing that others do not, and
+        notifications that were delivered or given up longer ago than ``keep_notifications(host_id)``."""
         return prune(self._database, now, keep, keep_notifications)
 
     def check(self) -> list[Problem]:
@@ -393,34 +394,6 @@ class Store:
         newest = self._results.newest_row(connection, item.subject)
         return item if newest is None else with_result(item, newest.number, newest.seal)
 
-    def _end_of(self, entries: list[Entry]) -> Head:
-        """Where the ledger ends after these."""
-        if not entries:
-            return self._ledger.start
-        return Head(self._ledger.start.store_id, entries[-1].seq, entries[-1].mac)
-
-    def _note(self, end: Head) -> None:
-        """After the commit. A failure is mended by the next entry, the next opening or ``note_end``."""
-        if not end.seq:
-            return
-        try:
-            self._head.advance(end)
-        except StoreError as error:
-            if error.code == ALTERED:
-                raise
-            message = "what was decided is written, but not protected yet from who can write to the database"
-            raise StoreError(
-                "{}: {}".format(message, error.message), _END_HINT.format(self._head.path), END_NOT_NOTED
-            ) from error
-
-    def _try_to_note(self, end: Head) -> None:
-        try:
-            self._note(end)
-        except StoreError as error:
-            if error.code != END_NOT_NOTED:
-                raise
-            _LOG.error("%s", error.message)
-
     def _accept(self, who: str) -> None:
         """Take the ledger as it is, when it holds, for the one that counts from now on."""
         with self._database.write() as connection:
@@ -430,4 +403,4 @@ class Store:
             self._head.replace(last)
             text = "a copy of the store was put into use; its ledger ended with entry {}".format(last.seq)
             entries = self._append(connection, [note("store", text)], who, None)
-        self._note(self._end_of(entries))
+        self._head.note(self._ledger.end_of(entries))

@@ -7,9 +7,11 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_evidence, make_notification, make_result
+from xentpm_lib.verifier.findings import finding
 from xentpm_lib.verifier.ledger_bodies import StateChange, note, state_changed
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.store import Pruned, Recorded
+from xentpm_lib.verifier.store.database import Database
 
 DAY = 86400.0
 
@@ -115,6 +117,57 @@ def test_finished_notifications_go_pending_ones_stay(station):
     assert store.outbox_due(NOW) == [third]
 
 
+def test_each_host_has_its_own_time_for_notifications(station):
+    store = station.open()
+    store.outbox_add([make_notification(host_id=host) for host in ("a", "b", "")])
+    for pending in store.outbox_due(NOW):
+        store.outbox_done(pending.sequence)
+    keep = {"a": 2 * DAY, "b": 5 * DAY, "": 9 * DAY}
+    for days, gone in ((1.5, 0), (2.5, 1), (5.5, 1), (8, 0), (10, 1)):
+        assert store.prune(NOW + days * DAY, lambda host: 0, keep.__getitem__).notifications == gone
+
+
+def test_renewals_that_were_delivered_go_after_a_day(station):
+    store = station.open()
+    bodies = [json.dumps({"version": 1, "event": event}) for event in ("renewed", "renewed", "state_changed")]
+    store.outbox_add([make_notification(body=body) for body in bodies])
+    first, second, third = store.outbox_due(NOW)
+    store.outbox_done(first.sequence)
+    store.outbox_give_up(second.sequence, "no")
+    store.outbox_done(third.sequence)
+    assert store.prune(NOW + 0.9 * DAY, lambda host: 0).notifications == 0
+    assert store.prune(NOW + 1.1 * DAY, lambda host: 0).notifications == 1
+    assert store.outbox_counts() == {"hook": {"delivered": 1, "failed": 1}}
+
+
+def test_many_hosts_with_many_results(station):
+    """More than one page of each: hosts, results of a host, contents, notifications."""
+    store = station.open()
+    store.record([Recorded(make_result(f"h{number:04}", appraised_at=NOW - DAY)) for number in range(1100)])
+    record(store, "h0007", ["trusted"] * 2500, step=1)
+    many = [
+        make_result("h0008", "untrusted", findings=(finding("PCR_CHANGED", actual=str(number)),))
+        for number in range(1100)
+    ]
+    store.record([Recorded(one) for one in many])
+    store.outbox_add([make_notification() for _ in range(1100)])
+    for pending in store.outbox_due(NOW, limit=2000):
+        store.outbox_done(pending.sequence)
+    pruned = store.prune(NOW + 100 * DAY, lambda host: 10)
+    assert pruned == Pruned(2500 - 1 + 1100 - 2, 1100, 1100 - 2)
+    assert store.check() == []
+
+
+def test_no_writer_waits_while_it_is_only_looked(station):
+    store, other = station.open(), Database(station.url)
+    record(store, "a", ["trusted"] * 50, make_evidence(SoftwareAttester())[1])
+    store.outbox_add([make_notification()])
+    store.outbox_done(store.outbox_due(NOW)[0].sequence)
+    with other.write():  # else it would wait for this one
+        assert store.prune(NOW, lambda host: 1000 * DAY) == Pruned()
+    other.close()
+
+
 @pytest.mark.parametrize("count", [5000])
 def test_many(station, count):
     store = station.open()
@@ -125,7 +178,8 @@ def test_many(station, count):
 def test_the_audit_export_has_all_of_it(station):
     store = station.open()
     store.append(*note("a", "text"), who="jo")
-    store.record([Recorded(make_result("h"), make_evidence()[1], (make_notification(),))])
+    batch = [Recorded(make_result("h"), make_evidence()[1], (make_notification(),))]
+    store.record(batch, who="jo as root")
     store.outbox_done(store.outbox_due(NOW)[0].sequence)
     file = io.StringIO()
     assert store.audit_export(file) == 3
@@ -133,6 +187,8 @@ def test_the_audit_export_has_all_of_it(station):
     assert (entry["type"], entry["who"], entry["body"]["text"]) == ("ledger", "jo", "text")
     assert (result["type"], result["result"]["verdict"], result["altered"]) == ("result", "trusted", False)
     assert (notification["type"], notification["state"]) == ("notification", "delivered")
+    assert notification["attempts"] == 0
+    assert [one["who"] for one in (result, notification)] == ["jo as root", "xentpm-attest"]
     station.by_hand("UPDATE results SET expires_at = 9e9", "UPDATE outbox SET body = 'x'")
     file = io.StringIO()
     store.audit_export(file)
