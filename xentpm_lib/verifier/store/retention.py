@@ -125,7 +125,8 @@ def _prune_blobs(database: Database) -> int:
     used = or_(*(exists().where(column == blobs.c.sha256) for column in _REFERENCES))
     unused = select(blobs.c.sha256).where(blobs.c.pinned.is_(False), ~used)
     count = 0
-    found = [bytes(sha256) for (sha256,) in _pages(database, unused, blobs.c.sha256)]
+    names = (sha256 for (sha256,) in _pages(database, unused, blobs.c.sha256))
+    found = [sha256 for sha256 in names if isinstance(sha256, bytes)]
     for start in range(0, len(found), _PAGE):
         part = found[start : start + _PAGE]
         with database.write() as connection:
