@@ -9,10 +9,11 @@ from sqlalchemy import Connection, select
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import LASTING
 from xentpm_lib.verifier.result import AttestationResult
+from xentpm_lib.verifier.store.head import Head
 from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.tables import current, results
 
-__all__ = ["LateResults", "check_lateness"]
+__all__ = ["LateResults", "check_lateness", "check_unchanged"]
 
 _CHUNK = 500  # hosts asked for at a time
 
@@ -70,3 +71,14 @@ def _is_measure(connection: Connection, kept: Results, result: AttestationResult
 
 def _lasts(result: AttestationResult) -> bool:
     return any(one.failed and one.code in LASTING for one in result.findings)
+
+
+def check_unchanged(last: Head, after: int | None) -> None:
+    """What was decided on the ledger up to entry ``after`` still rests on all of it. None: it rests on none.
+
+    Raises:
+        StoreError: ``XENTPM_STORE_CHANGED``: there are entries behind it.
+    """
+    if after is not None and after != last.seq:
+        message = "somebody else has changed something meanwhile: entry {}".format(last.seq)
+        raise StoreError(message, "Look again, and repeat the command.", "XENTPM_STORE_CHANGED")

@@ -28,7 +28,7 @@ from xentpm_lib.verifier.store.credentials import CredentialRows
 from xentpm_lib.verifier.store.database import Database
 from xentpm_lib.verifier.store.head import HeadFile
 from xentpm_lib.verifier.store.identity import identify
-from xentpm_lib.verifier.store.lateness import check_lateness
+from xentpm_lib.verifier.store.lateness import check_lateness, check_unchanged
 from xentpm_lib.verifier.store.ledger import Ledger
 from xentpm_lib.verifier.store.log_bounds import LogBounds
 from xentpm_lib.verifier.store.model import (
@@ -188,8 +188,7 @@ class Store:
             LateResults: some are older than their hosts' newest ones, which they must not replace.
         """
         with self._database.write() as connection:
-            if after is not None:
-                self._check_unchanged(self._ledger.check_head(connection, self._head.read()), after)
+            check_unchanged(self._ledger.check_head(connection, self._head.read()), after)
             now = self._clock()
             check_lateness(connection, self._results, [one.result for one in batch], now)
             batch = self._log_bounds.bounded(connection, batch, now)
@@ -267,7 +266,7 @@ class Store:
             entries = self._append(connection, [pool_removed(one) for one in pool_ids], who, after)
             for pool_id in pool_ids:
                 self._credentials.drop(connection, pool_id)
-        self._advance(entries)
+        self._head.note(self._ledger.end_of(entries))
 
     # The outbox.
 
@@ -377,15 +376,9 @@ class Store:
     ) -> list[Entry]:
         """Within a writing transaction: nobody else can move the ledger's end."""
         last = self._ledger.check_head(connection, self._head.read())
-        if after is not None:
-            self._check_unchanged(last, after)
+        check_unchanged(last, after)
         items = [self._with_newest_result(connection, item) for item in items]
         return self._ledger.append(connection, last, items, who, self._clock())
-
-    def _check_unchanged(self, last: Head, after: int) -> None:
-        if after != last.seq:
-            message = "somebody else has changed something meanwhile: entry {}".format(last.seq)
-            raise StoreError(message, "Look again, and repeat the command.", "XENTPM_STORE_CHANGED")
 
     def _with_newest_result(self, connection: Connection, item: LedgerItem) -> LedgerItem:
         """A change of state names the host's newest result, so that this one cannot be taken away unseen."""
