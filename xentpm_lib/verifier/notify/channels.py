@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from xentpm_lib.verifier.notify.apprise_channel import AppriseChannel
 from xentpm_lib.verifier.notify.config import BUILT_IN, ChannelConfig, ChannelKind
 from xentpm_lib.verifier.notify.delivery import Channel
-from xentpm_lib.verifier.notify.webhook import WebhookChannel
 from xentpm_lib.verifier.notify.xapi_channels import DisableHostChannel, MarksChannel, MessageChannel, Pool
 
 __all__ = ["channel_of", "channels_of"]
@@ -21,6 +20,8 @@ def channels_of(configs: Sequence[ChannelConfig], pools: Callable[[str], Pool]) 
 def channel_of(config: ChannelConfig, pools: Callable[[str], Pool]) -> Channel:
     """The channel of one configuration. Opens nothing: secrets are read when something is delivered."""
     if config.kind is ChannelKind.WEBHOOK:
+        from xentpm_lib.verifier.notify.webhook import WebhookChannel  # slow to load, and not everybody's
+
         return WebhookChannel(config)
     if config.kind is ChannelKind.APPRISE:
         return AppriseChannel(config)

@@ -7,11 +7,11 @@ as he can put back old rows. What rests on a number therefore rests on the row's
 from __future__ import annotations
 
 from sqlalchemy import Column, Connection, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.store.model import ALTERED
 from xentpm_lib.verifier.store.tables import meta
+from xentpm_lib.verifier.store.upsert import insert_or
 
 __all__ = ["take_numbers"]
 
@@ -46,7 +46,7 @@ def _given(connection: Connection, name: str) -> int:
 
 
 def _note(connection: Connection, name: str, number: int) -> None:
-    statement = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(meta)
+    statement = insert_or(connection, meta)
     statement = statement.on_conflict_do_update(
         index_elements=["name"], set_={"value": statement.excluded["value"]}
     )

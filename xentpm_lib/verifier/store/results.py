@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.errors import StoreError
@@ -28,6 +27,7 @@ from xentpm_lib.verifier.store.result_rows import (
 from xentpm_lib.verifier.store.seal import Seals
 from xentpm_lib.verifier.store.shown import Shown
 from xentpm_lib.verifier.store.tables import current, results
+from xentpm_lib.verifier.store.upsert import insert_or
 
 __all__ = ["Results", "RowName"]
 
@@ -169,8 +169,7 @@ class Results:
         self._upsert(connection, list(pointers.values()))
 
     def _upsert(self, connection: Connection, pointers: list[Row]) -> None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(current)
+        statement = insert_or(connection, current)
         changed = {name: statement.excluded[name] for name in (*_POINTERS[1:], "mac")}
         connection.execute(
             statement.on_conflict_do_update(index_elements=["host_id"], set_=changed), pointers
