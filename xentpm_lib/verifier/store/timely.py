@@ -8,11 +8,13 @@ notification about a host is handed out it is compared with what the ledger says
 - "trusted" is told only while it is true: the ledger says it last, and by its newest result the host is
   trusted now. It waits where the lease is over, as long as nothing else was told. Where the host is something
   else by now it is never told: what comes behind it says so, and names it as the state before.
-- Any other state is told when the ledger says it last, or when what the ledger says last waits behind it, in
-  the same channel: then it is a backlog, which is delivered in its order and ends with what is true.
+- Any other state is told however long it had to wait: that a host was not trusted for a while is what people
+  and orchestrators have to hear, whatever came after it, and who hears it twice trusts too little, not too much.
+- What takes a host out of service, which no message brings back, is carried out only when the ledger says the
+  state last, or when what it says last waits behind it.
 
-Somebody who writes to the database can therefore have a change told once more, or not at all, but never a
-host called trusted that is not, and not any other state as the last one.
+Somebody who writes to the database can therefore have a bad state told once more, or not at all, but never a
+host called trusted that is not, and none disabled that is.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ __all__ = ["Fate", "Timely", "is_renewal"]
 _KINDS = ("state_changed", "host_seen", "host_removed", "host_enrolled")
 _ABOUT_A_STATE = ("state_changed", "renewed")
 _RENEWED = "renewed"
+_DISABLING = "disable_host"  # the built-in channel of that name
 
 Row = dict[str, Any]
 Behind = Callable[[Row], Row | None]
@@ -134,7 +137,7 @@ def _fate(row: Row, last: _Said | None, trusted: bool, behind: Behind) -> Fate:
         if not last.by(row):
             return Fate.OUTDATED
         return Fate.TOLD if trusted else Fate.HELD
-    if last.by(row):
+    if last.by(row) or row["channel"] != _DISABLING:
         return Fate.TOLD
     after = behind(row)
     in_order = after is not None and after["sequence"] > row["sequence"] and last.by(after)

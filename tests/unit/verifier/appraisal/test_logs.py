@@ -143,7 +143,7 @@ def test_the_words_of_other_events_are_not_known_to_be_true(desk):
 
 def test_a_log_cannot_flood_the_result(desk):
     event = Event(0, 0xABCD, {"sha256": bytes(32)}, b"")
-    codes = _codes(desk.ask(evidence=_log([event] * 20_000)))
+    codes = _codes(desk.ask(evidence=_log([event] * 8_000)))
     assert sum(where.startswith("event_log") for _, where in codes) == MAX_EVENT_FINDINGS
     assert len(codes) <= MAX_EVENT_FINDINGS + 7
 

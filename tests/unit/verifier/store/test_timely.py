@@ -1,4 +1,4 @@
-"""What waits in the outbox is told only as long as it is true, or in a backlog that ends with what is."""
+"""That a host is trusted is told only as long as it is true; anything else is told, however late."""
 
 import json
 
@@ -76,19 +76,25 @@ def test_the_end_of_a_backlog_can_be_trust(station):
     assert told(store) == [U.value, T.value]
 
 
-def test_what_is_not_the_end_of_its_backlog_is_not_told(station):
-    """Its successor was delivered long ago, so it is an old row that somebody put back."""
+def test_a_bad_state_is_told_whatever_came_after_it(station):
+    """The channel does not want to hear of what came next, or was told of it already."""
     store = station.open()
     becomes(store, None, U, NOW)
-    becomes(store, U, T, NOW + 1)
+    becomes(store, U, AWAY, NOW + 1, channels=())
+    station.now = NOW + 2
+    assert told(store) == [U.value]
+
+
+def test_a_host_is_disabled_for_what_it_is_and_not_for_what_it_was(station):
+    """Its successor was delivered long ago, so it is an old row that somebody put back."""
+    store = station.open()
+    becomes(store, None, U, NOW, channels=("disable_host",))
+    becomes(store, U, T, NOW + 1, channels=("disable_host",))
     station.now = NOW + 2
     first, second = store.outbox_due(NOW)
     store.outbox_done(second.sequence)
     assert told(store) == []
-    assert counts(store) == {"delivered": 1, "outdated": 1}
-    # … nor where the one behind it is of another channel.
-    store.outbox_add([notice(U, NOW, "mail"), notice(T, NOW + 1, "other")])
-    assert told(store) == [T.value]
+    assert counts(store, "disable_host") == {"delivered": 1, "outdated": 1}
 
 
 def test_trust_waits_while_the_lease_is_over(station):
