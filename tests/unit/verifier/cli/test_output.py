@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from xentpm_lib.verifier.ledger_bodies import host_enrolled, note, pool_added
 from xentpm_lib.verifier.records import PoolRecord, TlsTrust
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import StoredResult
 from xentpm_lib.verifier.store.store import Store
 
 EVIL = "host\x1b]0;pwned\x07\x1b[2J\r\u202e\u200bx"
@@ -172,7 +172,7 @@ def test_a_result_that_a_watch_stores_meanwhile_is_not_from_the_future(
         now = time.time()
         names = (host.host_id, host.name, host.pool_id)
         found = AttestationResult(*names, (), now, now + 900, PolicyUsed("a", "b"), *trusted)
-        return {host.host_id: SimpleNamespace(result=found)}
+        return {host.host_id: StoredResult(1, found)}
 
     monkeypatch.setattr(Store, "latest", latest)
     for words in (["hosts"], ["show", "host1"]):
