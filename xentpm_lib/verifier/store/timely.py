@@ -9,7 +9,7 @@ notification about a host is handed out it is compared with what the ledger says
   trusted now. It waits where the lease is over, as long as nothing else was told. Where the host is something
   else by now it is never told: what comes behind it says so, and names it as the state before.
 - Any other state is told however long it had to wait: that a host was not trusted for a while is what people
-  and orchestrators have to hear, whatever came after it, and who hears it twice trusts too little, not too much.
+  and orchestrators have to hear, whatever came after it; who hears it twice trusts too little, not too much.
 - What takes a host out of service, which no message brings back, is carried out only when the ledger says the
   state last, or when what it says last waits behind it.
 

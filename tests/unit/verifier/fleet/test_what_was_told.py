@@ -10,14 +10,23 @@ from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_result
 from xentpm_lib.verifier import ledger_bodies as bodies
 from xentpm_lib.verifier.fleet.fleet import Fleet
-from xentpm_lib.verifier.fleet.recorder import Outline, Recording
+from xentpm_lib.verifier.fleet.recording import Outline, Recording
 from xentpm_lib.verifier.fleet.states import States
 from xentpm_lib.verifier.ledger_bodies import StateChange, state_changed
-from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.policy.loader import shipped
+from xentpm_lib.verifier.result import ReferenceUsed, State
 from xentpm_lib.verifier.station import Station
 
-HOST = SoftwareAttester(name="one").record(enrolled_at=NOW - 10)
-OTHER = SoftwareAttester(name="two").record(enrolled_at=NOW - 10)
+ATTESTERS = [SoftwareAttester(name=name) for name in ("one", "two")]
+HOST, OTHER = [attester.record(enrolled_at=NOW - 10) for attester in ATTESTERS]
+REFERENCE = ATTESTERS[0].reference(hosts=frozenset({HOST.host_id, OTHER.host_id}))
+POLICY = shipped("firmware")
+ENTRIES = [
+    bodies.policy_assigned("default", POLICY.text),
+    bodies.host_enrolled(HOST),
+    bodies.host_enrolled(OTHER),
+    bodies.reference_added(REFERENCE),
+]
 OUTLINE = Outline("one", HOST.pool_id, "pool", False)
 CONFIG = """
 version = 1
@@ -30,14 +39,28 @@ states = ["untrusted-measurement"]
 AWAY, CHANGED = State.UNREACHABLE, State.UNTRUSTED_MEASUREMENT
 
 
-def _result(state, at):
-    return make_result(HOST.host_id, state, appraised_at=NOW + at, expires_at=NOW + at + 900)
+def _result(state, at, host=HOST):
+    """A result by what counts for the host."""
+    return make_result(
+        host.host_id,
+        state,
+        appraised_at=NOW + at,
+        expires_at=NOW + at + 900,
+        host_serial=2 if host is HOST else 3,
+        policy=POLICY.used,
+        references=(ReferenceUsed(REFERENCE.reference_id, REFERENCE.label, state == "trusted"),),
+        ek_trust=host.ek_trust.value,
+    )
+
+
+def _put(fleet, state, at, host=HOST):
+    fleet.recorder.put(Recording(_result(state, at, host), OUTLINE, None, host))
 
 
 @pytest.fixture
 def station(tmp_path):
     with Station.init(tmp_path / "station", CONFIG, clock=lambda: NOW) as made:
-        made.store.append(*bodies.host_enrolled(HOST), who="jo")
+        made.store.append_all(ENTRIES, who="jo")
         yield made
 
 
@@ -47,7 +70,7 @@ def _attested(station, *states, start):
     fleet = Fleet(station, lambda *_: None, clock=lambda: NOW)
     fleet.recorder.start()
     for at, state in enumerate(states, start):
-        fleet.recorder.put(Recording(_result(state, at), OUTLINE))
+        _put(fleet, state, at)
     assert fleet.recorder.close(90)
     return [one["state"] for one in _told(station)]
 
@@ -99,15 +122,14 @@ class TestRenewals:
     def station(self, tmp_path):
         marks = 'version = 1\n[[notify]]\nname = "marks"\ntype = "xapi_marks"\n'
         with Station.init(tmp_path / "marked", marks, clock=lambda: NOW) as made:
-            made.store.append(*bodies.host_enrolled(HOST), who="jo")
-            made.store.append(*bodies.host_enrolled(OTHER), who="jo")
+            made.store.append_all(ENTRIES, who="jo")
             yield made
 
     def test_a_renewal_is_made_again_with_its_batch(self, station, monkeypatch):
         station.refresh()
         fleet = Fleet(station, lambda *_: None, clock=lambda: NOW)
         fleet.recorder.start()
-        fleet.recorder.put(Recording(_result("trusted", 0), OUTLINE))
+        _put(fleet, "trusted", 0)
         wait(lambda: len(_told(station)) == 1)
         record, busy = station.store.record, [True]
 
@@ -118,9 +140,8 @@ class TestRenewals:
             return record(batch, **more)
 
         monkeypatch.setattr(station.store, "record", meanwhile)
-        changed = make_result(OTHER.host_id, "untrusted", appraised_at=NOW + 600, expires_at=NOW + 1500)
-        fleet.recorder.put(Recording(_result("trusted", 600), OUTLINE))
-        fleet.recorder.put(Recording(changed, OUTLINE))
+        _put(fleet, "trusted", 600)
+        _put(fleet, "untrusted", 600, OTHER)
         assert fleet.recorder.close(90)
         assert not busy
         told = _told(station)
