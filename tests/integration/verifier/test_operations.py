@@ -90,8 +90,9 @@ def test_chosen_hosts(station: Station) -> None:
     assert choice.chosen_hosts(station, ()) == list(known)
     assert choice.chosen_hosts(station, ("host1", known[0].host_id), "default") == [known[0]]
     pool = station.registry.pools()[0]
-    for word in (pool.name, pool.pool_id, pool.addresses[0], pool.addresses[1].upper()):
+    for word in (pool.name, pool.pool_id, pool.addresses[0], pool.addresses[0].upper()):
         assert station_use.find_pool(station, word) == pool
+    assert station_use.find_pool(station, pool.addresses[1]) is None  # the pool says that it is its own
     assert station_use.only_pool(station) == pool
     for arguments in (((), "other", None), ((), None, "other"), (("host3",), None, None)):
         with pytest.raises(UsageError):
