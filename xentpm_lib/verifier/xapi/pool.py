@@ -114,18 +114,19 @@ class PoolClient:
         return sorted(found, key=lambda host: (not host.master, host.name, host.uuid))
 
     def host_names(self) -> dict[str, str]:
-        """UUID to name of all hosts; one short call where all of them are known."""
+        """UUID to name of all hosts; one short call where all of them are known, else one long call more."""
         refs = self._call("host.get_all")
         if not isinstance(refs, list):
             raise CollectionError("XAPI_ERROR", "host.get_all: not a list of references")
-        for ref in map(_string, refs):
-            if ref not in self._names:
-                record = self._call("host.get_record", ref)
-                with self._lock:
-                    self._names[ref] = _text(record, "uuid"), plain_name(_text(record, "name_label"))
-        with self._lock:
-            self._names = {ref: self._names[ref] for ref in refs}
-            return dict(self._names.values())
+        names = {ref: self._names[ref] for ref in map(_string, refs) if ref in self._names}
+        if len(names) < len(refs):
+            records = self._call("host.get_all_records")
+            if not isinstance(records, dict):
+                raise CollectionError("XAPI_ERROR", "host.get_all_records: not a map of records")
+            for ref, record in records.items():
+                names[_string(ref)] = _text(record, "uuid"), plain_name(_text(record, "name_label"))
+        self._names = names
+        return dict(names.values())
 
     def call_plugin(
         self, host_uuid: str, function: str, args: Mapping[str, str], timeout: float | None = None
