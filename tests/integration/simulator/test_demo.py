@@ -12,10 +12,23 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[3]
 DEMO = [sys.executable, "-m", "xentpm_lib.simulator.demo"]
 LIMIT_S = 800
 """A minute is enough where nothing else goes on."""
 pytestmark = pytest.mark.timeout(900)
+
+
+def _alike(text: str) -> list[str]:
+    """The lines, with one letter for what is another each time: digests, identifiers, ports, times.
+
+    Without the last step, which names who ran it.
+    """
+    changing = (
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+        r"|[0-9a-f]{8,}|:\d{4,5}\b|in \d+ s"
+    )
+    return re.sub(changing, "*", text.partition("\n19  ")[0]).splitlines()
 
 
 def _environment(place: Path) -> dict[str, str]:
@@ -47,6 +60,9 @@ def test_to_the_end(tmp_path: Path) -> None:
         assert said in ended.stdout, said
     assert ended.stderr == "" and max(map(len, ended.stdout.splitlines())) <= 90
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("xentpm-demo-")]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.partition("```text\n")[2].partition("\n```")[0]
+    assert _alike(shown) == _alike(ended.stdout), "README.md shows what the demo printed once"
 
 
 @pytest.mark.slow

@@ -48,14 +48,13 @@ def start_station(demo: Verifying) -> list[str]:
     (station.desk / "demo.toml").write_text(text, "utf-8")
     checked = station.attest("policy", "check", "demo.toml")
     _require("good" in checked.out, "the policy is not good")
-    return [*made.lines[:1], *checked.lines]
+    assigned = station.attest("policy", "assign", "demo.toml")
+    return [*made.lines[:1], *checked.lines, *assigned.lines]
 
 
 def enrol(demo: Verifying) -> list[str]:
     """Step 11."""
-    said = demo.station.attest(
-        "enroll", demo.pool.url, "--ca", "pool.pem", "--ek-ca", "tpm-makers", "--policy", "demo.toml"
-    )
+    said = demo.station.attest("enroll", demo.pool.url, "--ca", "pool.pem", "--ek-ca", "tpm-makers")
     _require(_column(said, "OUTCOME") == ["enrolled", "enrolled"], "a host was not enrolled")
     return said.lines
 
