@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run the tests under coverage and hold the layers to their gates: scripts/test.sh PYTHON [pytest arguments]
 # The data of the run are kept apart until it is over, so two runs do not disturb each other. Without arguments
-# the tests run in two halves at a time: those that drive dom0's processes, and all others.
+# the tests run in two halves at a time: those that drive dom0's processes, with the verifier's small ones, and all
+# others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,18 +11,18 @@ shift
 data=$(mktemp -d "${TMPDIR:-/tmp}/xentpm-coverage.XXXXXX")
 trap 'rm -rf "$data" || true' EXIT # a process that still saves its data there must not fail the run
 export COVERAGE_FILE=$data/data
-DOM0=(tests/integration/tpm tests/integration/host tests/integration/plugin)
+FIRST=(tests/integration/tpm tests/integration/host tests/integration/plugin tests/unit/verifier)
 
 run() { "$python" -m coverage run -m pytest "$@"; }
 
 run_all() { # only one half can have plugin processes measured: the one that is about them
-    local dom0 failed=0 dom0_failed=0
-    run "${DOM0[@]}" >"$data/dom0.log" 2>&1 &
-    dom0=$!
-    XENTPM_NO_PLUGIN_COVERAGE=1 run "${DOM0[@]/#/--ignore=}" || failed=$?
-    wait "$dom0" || dom0_failed=$?
-    cat "$data/dom0.log"
-    return $((failed > dom0_failed ? failed : dom0_failed))
+    local first failed=0 first_failed=0
+    run "${FIRST[@]}" >"$data/first.log" 2>&1 &
+    first=$!
+    XENTPM_NO_PLUGIN_COVERAGE=1 run "${FIRST[@]/#/--ignore=}" || failed=$?
+    wait "$first" || first_failed=$?
+    cat "$data/first.log"
+    return $((failed > first_failed ? failed : first_failed))
 }
 
 failed=0
