@@ -120,7 +120,7 @@ BIG_NAME = "000e" + "00" * 65
         (["asset_tag", "nv_public"], encode_base64(bytes(81)), "asset_tag.nv_public", "expected 1 to 80"),
         (["asset_tag", "attest"], None, "asset_tag.attest", "expected text"),
         (["asset_tag", "signature"], "", "asset_tag.signature", "got 0"),
-        (["event_log"], "", "event_log", "expected 1 to 16777216 bytes, got 0"),
+        (["event_log"], "", "event_log", "expected 1 to 2097152 bytes, got 0"),
         (["event_log"], "QU_D", "event_log", "alphabet"),
         (["event_log"], ..., "evidence", "the member event_log is missing"),
         (["boot_log"], {}, "boot_log", "expected an array, got dict"),
@@ -154,7 +154,7 @@ def test_text_that_is_refused(refuses, old, new, where, fragment):
 
 
 def test_limits(refuses):
-    refuses("evidence", "25165825 characters, at most 25165824", QuoteEvidence.from_json, " " * 25165825)
+    refuses("evidence", "4194305 characters, at most 4194304", QuoteEvidence.from_json, " " * 4194305)
     refuses("evidence offset 4", "nested deeper than 4", QuoteEvidence.from_json, "[" * 100000)
     refuses("evidence offset 262144", "over 262144 tokens", QuoteEvidence.from_json, "]" * 300000)
 
