@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,7 +142,7 @@ def test_pool_that_calls_itself_like_another_s_address(
             assert run(words) == 1 and relay.calls == []
             with monkeypatch.context() as patch:
                 patch.setattr(station_use, "_url", lambda _word: None)
-                patch.setattr(station_use, "_UUID", re.compile("nothing"))
+                patch.setattr(station_use, "is_uuid", lambda _word: False)
                 assert run(words) == 1
             sent = [params for method, params in relay.calls if method == "session.login_with_password"]
             assert {params[1] for params in sent} == {"of-the-other-pool"}
@@ -180,6 +179,6 @@ def test_host_whose_uuid_is_another_s_name(
             take(station, own, relay)
         assert caught.value.finding == "XAPI_ERROR"
         victim = station.registry.host("host2")
-        monkeypatch.setattr(discover, "_UUID", re.compile(".*"))
+        monkeypatch.setattr(discover, "is_uuid", lambda _text: True)
         assert codes(take(station, own, relay)) == [""]
     assert station.registry.host("host2").pool_id != victim.pool_id

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["one_line"]
+import re
+
+__all__ = ["is_uuid", "one_line"]
 
 MAX_TEXT = 2000  # characters
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def one_line(text: str, limit: int = MAX_TEXT) -> str:
@@ -14,6 +17,11 @@ def one_line(text: str, limit: int = MAX_TEXT) -> str:
     """
     shown = text if text.isprintable() else "".join(map(_shown, text[: limit + 1]))
     return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID as XAPI writes them, in lower case."""
+    return _UUID.fullmatch(text) is not None
 
 
 def _shown(character: str) -> str:

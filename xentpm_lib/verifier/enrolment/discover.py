@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.plain import is_uuid
 from xentpm_lib.verifier.records import PoolRecord, TlsTrust
 from xentpm_lib.verifier.xapi.connections import Connections
 from xentpm_lib.verifier.xapi.deadline import Deadline
@@ -20,7 +20,6 @@ from xentpm_lib.verifier.xapi.url import Address, parse_url
 __all__ = ["Discovered", "discover", "find_master"]
 
 _MASTER_LIMIT_S = 20.0
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as XAPI writes them; nothing else is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def discover(
         info, hosts = client.info(), tuple(client.hosts())
         if len({host.uuid for host in hosts}) != len(hosts):
             raise CollectionError("XAPI_ERROR", "the pool's records contradict each other")
-        if not all(_UUID.fullmatch(uuid) for uuid in (info.uuid, *(host.uuid for host in hosts))):
+        if not all(is_uuid(uuid) for uuid in (info.uuid, *(host.uuid for host in hosts))):
             raise CollectionError("XAPI_ERROR", "what the pool shows as UUIDs are none")
         master = client.master_url or address.url
         record = PoolRecord(

@@ -11,9 +11,7 @@ from xentpm_lib.verifier.ledger_readers import read_state_change
 from xentpm_lib.verifier.store.model import END_NOT_NOTED, StoredResult
 from xentpm_lib.verifier.store.store import Store
 
-__all__ = ["CHANGED", "follow", "is_written", "renewed_by_others", "take_up"]
-
-CHANGED = "XENTPM_STORE_CHANGED"
+__all__ = ["follow", "is_written", "renewed_by_others", "take_up"]
 
 _LOG = logging.getLogger(__name__)
 

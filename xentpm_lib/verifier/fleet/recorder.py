@@ -12,7 +12,7 @@ from typing import Literal
 
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import finding
-from xentpm_lib.verifier.fleet.others import CHANGED, follow, is_written, renewed_by_others
+from xentpm_lib.verifier.fleet.others import follow, is_written, renewed_by_others
 from xentpm_lib.verifier.fleet.recording import Outline, Prepared, Recording, change_of, entry_of
 from xentpm_lib.verifier.fleet.roster import Roster
 from xentpm_lib.verifier.fleet.states import States, Transition, lasting, still_in_doubt
@@ -21,7 +21,7 @@ from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer
 from xentpm_lib.verifier.result import AttestationResult, State
 from xentpm_lib.verifier.store.lateness import LateResults
-from xentpm_lib.verifier.store.model import ALTERED, Recorded
+from xentpm_lib.verifier.store.model import ALTERED, CHANGED, Recorded
 from xentpm_lib.verifier.store.store import Store
 
 __all__ = ["BATCH", "GATHER_S", "Outline", "Recorder", "Recording"]

@@ -9,24 +9,23 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from xentpm_lib.errors import FormatError
-from xentpm_lib.evidence.encoding import check_uuid
 from xentpm_lib.verifier import ledger_bodies
 from xentpm_lib.verifier.errors import CollectionError, StoreError
 from xentpm_lib.verifier.fleet.others import is_written
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
 from xentpm_lib.verifier.notification import Notification
 from xentpm_lib.verifier.notify.change import Announcer, Change
+from xentpm_lib.verifier.plain import is_uuid
 from xentpm_lib.verifier.records import UnenrolledHost
 from xentpm_lib.verifier.registry import Registry
 from xentpm_lib.verifier.result import State
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import CHANGED
 from xentpm_lib.verifier.xapi.pool import PoolClient
 
 __all__ = ["look_at_pools", "sightings"]
 
 _WHO = "xentpm-attest"
-_CHANGED = "XENTPM_STORE_CHANGED"
 _TRIES = 10  # to write while others do
 _MAX_HOSTS = 256  # of a pool that are not enrolled; XenServer takes 64 in all
 _LOG = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def sightings(registry: Registry, pool_id: str, names: Mapping[str, str], now: f
     Names and UUIDs are the pool's word. What is no UUID is no host, and of more hosts than any pool has, the
     rest is not looked at: the ledger keeps all that is written.
     """
-    named = {host_id: name for host_id, name in names.items() if _is_uuid(host_id)}
+    named = {host_id: name for host_id, name in names.items() if is_uuid(host_id)}
     if len(named) < len(names) or len(named) > _MAX_HOSTS:
         _LOG.warning("pool %s tells of %d hosts, some of which are none", pool_id, len(names))
     before = [one.host_id for one in registry.unenrolled() if one.pool_id == pool_id]
@@ -49,14 +48,6 @@ def sightings(registry: Registry, pool_id: str, names: Mapping[str, str], now: f
         ledger_bodies.host_seen(UnenrolledHost(host_id, pool_id, named[host_id], now))
         for host_id in fresh[: max(0, _MAX_HOSTS - known)]
     ]
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        check_uuid(text, "host")
-    except FormatError:
-        return False
-    return True
 
 
 def look_at_pools(
@@ -84,7 +75,7 @@ def look_at_pools(
                 new += _write(station, pool_id, names, clock())
                 break
             except StoreError as error:
-                if error.code != _CHANGED:
+                if error.code != CHANGED:
                     raise
     return new
 

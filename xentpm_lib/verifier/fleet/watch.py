@@ -16,7 +16,6 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.fleet.empty_pools import remove_empty_pools
 from xentpm_lib.verifier.fleet.fleet import Fleet
 from xentpm_lib.verifier.fleet.lock import WATCHED, WatchLock
-from xentpm_lib.verifier.fleet.others import CHANGED
 from xentpm_lib.verifier.fleet.roster import Effects
 from xentpm_lib.verifier.fleet.sightings import look_at_pools
 from xentpm_lib.verifier.fleet.states import Transition
@@ -27,7 +26,7 @@ from xentpm_lib.verifier.notify.dispatcher import Dispatcher
 from xentpm_lib.verifier.records import HostRecord
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.station import Station
-from xentpm_lib.verifier.store.model import ALTERED
+from xentpm_lib.verifier.store.model import ALTERED, CHANGED
 
 __all__ = ["DEFAULT_PACE", "Pace", "Watch", "until_signalled", "watch"]
 

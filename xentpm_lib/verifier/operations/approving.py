@@ -21,10 +21,10 @@ from xentpm_lib.verifier.reference.capture import capture as capture_values
 from xentpm_lib.verifier.reference.diff import Difference, compared_registers
 from xentpm_lib.verifier.reference.measured import measurements
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import CHANGED
 
 __all__ = ["Captured", "Proposal", "approve", "capture", "propose"]
 
-_CHANGED = "XENTPM_STORE_CHANGED"
 _TRIES = 10  # to write while others do
 
 
@@ -127,13 +127,13 @@ def approve(
         try:
             station.store.append_all(items, who=who(), after=station.registry.seq)
         except StoreError as error:
-            if error.code != _CHANGED:
+            if error.code != CHANGED:
                 raise
             continue  # by somebody who was faster; perhaps it is about another host
         station.refresh()
         return reference
     message = f"what counts for {host.name} was changed meanwhile; nothing was approved"
-    raise StoreError(message, "Look again, and repeat the command.", _CHANGED)
+    raise StoreError(message, "Look again, and repeat the command.", CHANGED)
 
 
 def _basis(station: Station, host: HostRecord) -> object:

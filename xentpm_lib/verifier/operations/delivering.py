@@ -16,6 +16,7 @@ from xentpm_lib.verifier.operations.pools import credentials_for
 from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
+from xentpm_lib.verifier.store.model import CHANGED
 
 __all__ = ["deliver", "leave_pools"]
 
@@ -23,7 +24,6 @@ _LIMIT_S = 10.0
 _CLOSE_S = 2.0
 _TRIES = 20  # to write while others do
 _WATCHED = "XENTPM_STORE_WATCHED"
-_CHANGED = "XENTPM_STORE_CHANGED"
 
 
 def deliver(station: Station) -> list[str]:
@@ -71,7 +71,7 @@ def _remove_empty_pools(station: Station) -> list[PoolRecord]:
         try:
             staying = remove_empty_pools(station, who())
         except StoreError as error:
-            if error.code != _CHANGED:
+            if error.code != CHANGED:
                 raise
             continue
         station.refresh()

@@ -15,11 +15,10 @@ from xentpm_lib.verifier.operations.station_use import who
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
-from xentpm_lib.verifier.store.model import StoredCredentials
+from xentpm_lib.verifier.store.model import CHANGED, StoredCredentials
 
 __all__ = ["Findings", "write"]
 
-_CHANGED = "XENTPM_STORE_CHANGED"
 _TRIES = 10  # to write while others do
 _AGAIN = "Look again, and repeat the command."
 
@@ -71,12 +70,12 @@ def write(station: Station, found: Findings) -> tuple[Enrolled, ...]:
         try:
             _append(station, found, items)
         except StoreError as error:
-            if error.code != _CHANGED:
+            if error.code != CHANGED:
                 raise
             continue  # by somebody who was faster; perhaps it is about another host
         station.refresh()
         return hosts
-    raise StoreError("others write all the time; nothing was enrolled", _AGAIN, _CHANGED)
+    raise StoreError("others write all the time; nothing was enrolled", _AGAIN, CHANGED)
 
 
 def _checked(station: Station, found: Findings) -> tuple[Enrolled, ...]:
@@ -118,7 +117,7 @@ def _policy_items(station: Station, found: Findings) -> tuple[LedgerItem, ...]:
             return ()
         if now is not None or found.policy_before is not None:
             message = f"somebody else gave the group {group} another policy meanwhile; nothing was enrolled"
-            raise StoreError(message, _AGAIN, _CHANGED)
+            raise StoreError(message, _AGAIN, CHANGED)
     return (ledger_bodies.policy_assigned(group, found.rules.policy.text),)
 
 

@@ -8,6 +8,7 @@ import re
 
 from xentpm_lib.errors import UsageError
 from xentpm_lib.verifier.ledger_bodies import LedgerItem
+from xentpm_lib.verifier.plain import is_uuid
 from xentpm_lib.verifier.records import PoolRecord
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.xapi.url import parse_url
@@ -15,7 +16,6 @@ from xentpm_lib.verifier.xapi.url import parse_url
 __all__ = ["append", "find_pool", "only_pool", "pool_named", "who"]
 
 _MAX_NAME = 64  # characters
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NO_ADDRESS = re.compile(r"(?!localhost$|0x)[a-z0-9_-]*[a-z_-][a-z0-9_-]*")  # nor a number: 2130706433 is one
 
 
@@ -43,7 +43,7 @@ def find_pool(station: Station, word: str) -> PoolRecord | None:
     address means the pool that is asked there, and one that is a UUID that pool, whatever others call
     themselves: the password that is given for it would go to them.
     """
-    if _UUID.fullmatch(word.lower()):
+    if is_uuid(word.lower()):
         return station.registry.find_pool(word.lower())
     url = _url(word)
     found = [

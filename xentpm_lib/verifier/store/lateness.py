@@ -10,6 +10,7 @@ from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import LASTING
 from xentpm_lib.verifier.result import AttestationResult
 from xentpm_lib.verifier.store.head import Head
+from xentpm_lib.verifier.store.model import CHANGED
 from xentpm_lib.verifier.store.results import Results
 from xentpm_lib.verifier.store.tables import current, results
 
@@ -81,4 +82,4 @@ def check_unchanged(last: Head, after: int | None) -> None:
     """
     if after is not None and after != last.seq:
         message = "somebody else has changed something meanwhile: entry {}".format(last.seq)
-        raise StoreError(message, "Look again, and repeat the command.", "XENTPM_STORE_CHANGED")
+        raise StoreError(message, "Look again, and repeat the command.", CHANGED)

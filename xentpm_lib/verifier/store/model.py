@@ -13,6 +13,7 @@ from xentpm_lib.verifier.secret import Secret, SecretRef
 
 __all__ = [
     "ALTERED",
+    "CHANGED",
     "END_NOT_NOTED",
     "Entry",
     "Problem",
@@ -24,6 +25,8 @@ __all__ = [
 
 ALTERED = "XENTPM_STORE_ALTERED"
 """The code of the StoreError that says: a record was changed behind the verifier's back."""
+CHANGED = "XENTPM_STORE_CHANGED"
+"""The code of the StoreError that says: somebody else has written meanwhile, so nothing was."""
 END_NOT_NOTED = "XENTPM_LEDGER_END"
 """The code of the StoreError that says: the entries are written, but not where the ledger ends now."""
 
