@@ -13,6 +13,7 @@ from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import hash_by_name
 from xentpm_lib.evidence.attest import MAX_ATTEST_SIZE
 from xentpm_lib.evidence.boot_log import BootEvent, boot_log_from_json, boot_log_to_json
+from xentpm_lib.evidence.boot_setup import BootSetup, boot_setup_from_json, boot_setup_to_json
 from xentpm_lib.evidence.encoding import (
     check_created,
     check_uuid,
@@ -41,6 +42,7 @@ EVIDENCE_VERSION = 1
 EVIDENCE_LIMITS = Limits(length=4 * 1024 * 1024, depth=4, tokens=256 * 1024)
 
 _TOP = ("version", "host_uuid", "created", "ak", "quote", "asset_tag", "event_log", "boot_log")
+_OPTIONAL = "measured_boot"
 _AK = ("name", "public")
 _QUOTE = ("attest", "signature", "pcrs")
 _TAG = ("nv_public", "attest", "signature")
@@ -71,6 +73,7 @@ class QuoteEvidence(NamedTuple):
     untrusted_pcrs: the values that the quote's digest is over.
     untrusted_event_log: as ``event_log`` parses it; None where dom0 has none.
     untrusted_boot_log: None where measured boot is not set up.
+    untrusted_boot_setup: the document's optional ``measured_boot``; None where it was never set up.
     """
 
     attest: bytes
@@ -83,6 +86,7 @@ class QuoteEvidence(NamedTuple):
     asset_tag: Optional[CertifiedTag] = None
     untrusted_event_log: Optional[bytes] = None
     untrusted_boot_log: Optional[Tuple[BootEvent, ...]] = None
+    untrusted_boot_setup: Optional[BootSetup] = None
 
     def to_json(self) -> str:
         """The document: ASCII, on one line, members in a fixed order.
@@ -105,7 +109,9 @@ class QuoteEvidence(NamedTuple):
             FormatError: another version, a member missing, unknown or twice, a value that is not
                 as documented or is spelled in another than the canonical way, or over a limit.
         """
-        top = members(load_json(text, "evidence", EVIDENCE_LIMITS), "evidence", _TOP)
+        top = mapping(load_json(text, "evidence", EVIDENCE_LIMITS), "evidence")
+        setup = boot_setup_from_json(top.pop(_OPTIONAL), _OPTIONAL) if _OPTIONAL in top else None
+        members(top, "evidence", _TOP)
         if type(top["version"]) is not int or top["version"] != EVIDENCE_VERSION:
             raise FormatError("expected {}".format(EVIDENCE_VERSION), where="version")
         ak = members(top["ak"], "ak", _AK)
@@ -121,13 +127,15 @@ class QuoteEvidence(NamedTuple):
             asset_tag=_tag(top["asset_tag"]),
             untrusted_event_log=_event_log(top["event_log"]),
             untrusted_boot_log=_boot_log(top["boot_log"]),
+            untrusted_boot_setup=setup,
         )
 
 
 def _document(evidence: QuoteEvidence) -> Dict[str, Any]:
     """The document's members, in their order, encoded but not checked."""
     tag, log, boot = evidence.asset_tag, evidence.untrusted_event_log, evidence.untrusted_boot_log
-    return {
+    setup = evidence.untrusted_boot_setup
+    document = {
         "version": EVIDENCE_VERSION,
         "host_uuid": evidence.untrusted_host_uuid,
         "created": evidence.untrusted_created,
@@ -147,6 +155,7 @@ def _document(evidence: QuoteEvidence) -> Dict[str, Any]:
         "event_log": None if log is None else encode_base64(log),
         "boot_log": None if boot is None else boot_log_to_json(boot),
     }
+    return document if setup is None else dict(document, **{_OPTIONAL: boot_setup_to_json(setup)})
 
 
 def _name(value: Any, where: str) -> bytes:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.evidence.encoding import encode_base64
 from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
 
@@ -22,6 +23,7 @@ FULL = EVIDENCE._replace(
     asset_tag=CertifiedTag(b"nv", b"tag attest", b"tag signature"),
     untrusted_event_log=b"log",
     untrusted_boot_log=(BootEvent(9, {"sha256": b"9" * 32}, "/boot/xen.gz"),),
+    untrusted_boot_setup=BootSetup("grub-tpm", "pending", "a restart is due"),
 )
 DOCUMENT = json.loads(FULL.to_json())
 
@@ -44,6 +46,7 @@ def test_the_document():
         EVIDENCE._replace(untrusted_boot_log=()),
         EVIDENCE._replace(untrusted_pcrs={"sha256": {index: bytes([index]) * 32 for index in range(24)}}),
         FULL._replace(asset_tag=None),
+        FULL._replace(untrusted_boot_setup=None),
     ],
 )
 def test_round_trips(evidence):
