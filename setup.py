@@ -59,7 +59,10 @@ setup(
     package_dir={"": "."},  # said aloud, an editable install is a path and no import hook: quicker to start
     packages=find_packages(include=["xentpm_lib", "xentpm_lib.*"]),
     package_data={"xentpm_lib": ["py.typed"], "xentpm_lib.verifier.policy": ["shipped/*.toml"]},
-    data_files=[("share/xentpm/plugins", ["plugins/tpm"])],
+    data_files=[
+        ("share/xentpm/plugins", ["plugins/tpm"]),
+        ("share/xentpm", ["packaging/station/xentpm-attest.service", "packaging/station/Containerfile"]),
+    ],
     zip_safe=False,
     install_requires=[],
     extras_require={"host": HOST, "verifier": VERIFIER, "dev": HOST + VERIFIER + DEV},

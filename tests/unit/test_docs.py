@@ -130,7 +130,7 @@ def _blocks(document, language):
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_the_service_of_the_verifier_is_one_that_systemd_takes(tmp_path):
-    (text,) = _blocks("docs/verifier.md", "ini")
+    text = (ROOT / "packaging/station/xentpm-attest.service").read_text("utf-8")
     unit = tmp_path / "xentpm-attest.service"
     unit.write_text(text.replace("/opt/xentpm/bin/xentpm-attest", sys.executable), "utf-8")
     ended = subprocess.run(
