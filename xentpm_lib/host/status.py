@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Tuple
 
 from xentpm_lib.host.paths import Paths
 
-__all__ = ["FAILED", "OK", "UNKNOWN", "WARNING", "Check", "Status", "status_of"]
+__all__ = ["FAILED", "OK", "UNKNOWN", "WARNING", "Check", "Status", "status_of", "wrapped"]
 
 OK, WARNING, FAILED, UNKNOWN = "ok", "warning", "failed", "unknown"
 _WORST_FIRST = (FAILED, WARNING, UNKNOWN, OK)
@@ -45,12 +45,12 @@ class Status(NamedTuple):
         lines: List[str] = []
         for check in self.checks:
             head = "{:<{}}  {:<7}  ".format(check.title, width, _MARKS[check.state])
-            lines += _wrapped(head, check.seen)
-            lines += _wrapped(" " * len(head) + "-> ", check.advice) if check.advice else []
+            lines += wrapped(head, check.seen)
+            lines += wrapped(" " * len(head) + "-> ", check.advice) if check.advice else []
         return "\n".join(lines)
 
 
-def _wrapped(head: str, text: str) -> List[str]:
+def wrapped(head: str, text: str) -> List[str]:
     """``text`` behind ``head`` in lines of a terminal's width; a path or command is never broken."""
     import textwrap
 

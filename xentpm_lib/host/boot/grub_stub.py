@@ -38,7 +38,7 @@ def next_config(text: bytes, prefix: str) -> Optional[str]:
 
 
 def _expanded(word: str, variables: Dict[str, str]) -> str:
-    """A word with its quotes removed; a variable that is not known, a device's name for instance, is empty."""
+    """A word without quotes; a variable that is not known, a device's name for instance, is empty."""
     plain = word.replace("'", "").replace('"', "")
     return _VARIABLE.sub(lambda found: variables.get(found.group(1) or found.group(2), ""), plain)
 

@@ -171,9 +171,8 @@ def _below_root(paths: Paths, relative: str) -> Optional[str]:
 def _copies(esp: str, image: str) -> Iterator[str]:
     data = read_file(image, MAX_IMAGE_SIZE)
     for path in _efi_files(esp):
-        if data is not None and not os.path.samefile(path, image) and os.path.getsize(path) == len(data):
-            if read_file(path, MAX_IMAGE_SIZE) == data:
-                yield path
+        if path != image and data is not None and read_file(path, len(data)) == data:
+            yield path
 
 
 def _efi_files(esp: str) -> List[str]:
