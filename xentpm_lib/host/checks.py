@@ -4,18 +4,28 @@ from typing import Iterator, List, Tuple
 
 from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
+from xentpm_lib.host.boot.layout import BootLayout, read_grub_image
+from xentpm_lib.host.boot.txt import smx_offered
 from xentpm_lib.host.dom0 import Dom0
 from xentpm_lib.host.paths import Paths
 from xentpm_lib.host.status import FAILED, OK, UNKNOWN, WARNING, Check
 
 __all__ = ["dom0_checks"]
 
+_UNREADABLE = "the processor's flags cannot be read"
+_NOT_OFFERED = "not offered by the processor or switched off"
+_SMX = {True: (OK, "yes"), False: (WARNING, _NOT_OFFERED), None: (UNKNOWN, "cannot be read; Xen may hide it")}
+
 
 def dom0_checks(paths: Paths) -> Iterator[Check]:
     """One check after the other."""
     dom0 = Dom0(paths)
-    for check in (_identifiers, _boot_mode, _secure_boot, _event_log, _aes_ni, _smx):
+    for check in (_identifiers, _boot_mode, _secure_boot):
         yield check(dom0)
+    yield _boot_image(paths)
+    for check in (_event_log, _aes_ni):
+        yield check(dom0)
+    yield _smx(dom0, paths)
     yield Check("pack_version", "xentpm", OK, __version__)
 
 
@@ -39,6 +49,16 @@ def _secure_boot(dom0: Dom0) -> Check:
     return Check("secure_boot", title, OK, "on" if state else "off")
 
 
+def _boot_image(paths: Paths) -> Check:
+    """Tells only: what has to be done follows from what the TPM shows (``grub_measured``)."""
+    title, layout = "GRUB image", BootLayout.find(paths)
+    image = read_grub_image(layout.image)
+    if image is None:
+        return Check("boot_image", title, OK, "none found" if layout.uefi else "none: legacy BIOS")
+    does = "measures" if image.measures else "does not measure: no tpm module inside"
+    return Check("boot_image", title, OK, "{} {}".format(layout.image, does))
+
+
 def _event_log(dom0: Dom0) -> Check:
     title = "Firmware event log"
     try:
@@ -56,8 +76,8 @@ def _aes_ni(dom0: Dom0) -> Check:
     return Check("aes_ni", "AES-NI", state, seen, advice)
 
 
-def _smx(dom0: Dom0) -> Check:
-    state, seen = _flag_state(dom0.cpu_flags(), "smx")
+def _smx(dom0: Dom0, paths: Paths) -> Check:
+    state, seen = _SMX[smx_offered(paths)]
     if state == WARNING and dom0.is_uefi():
         state = OK  # UEFI and GRUB can measure everything without a dynamic launch
     advice = (
@@ -68,5 +88,5 @@ def _smx(dom0: Dom0) -> Check:
 
 def _flag_state(flags: List[str], flag: str) -> Tuple[str, str]:
     if not flags:
-        return UNKNOWN, "the processor's flags cannot be read"
-    return (OK, "yes") if flag in flags else (WARNING, "not offered by the processor or switched off")
+        return UNKNOWN, _UNREADABLE
+    return (OK, "yes") if flag in flags else (WARNING, _NOT_OFFERED)

@@ -4,6 +4,9 @@ from typing import Callable, Iterator, List, NamedTuple, Tuple
 
 from xentpm_lib.errors import FormatError, TpmError, XenTpmError
 from xentpm_lib.evidence.pcr import PcrSelection
+from xentpm_lib.host.boot.facts import BootFacts
+from xentpm_lib.host.boot.links import links_of
+from xentpm_lib.host.boot.tpm_view import view_of
 from xentpm_lib.host.config import Config, load_config
 from xentpm_lib.host.host import Host, HostTpm
 from xentpm_lib.host.paths import Paths
@@ -20,7 +23,7 @@ __all__ = ["config_and_tpm_checks"]
 
 _NV_INDICES = 0x01000000
 _FIRMWARE_PCRS, _GRUB_PCRS, _LAUNCH_PCR = tuple(range(8)), (8, 9), 17
-_ENABLE_MEASURED_BOOT = "Set measured boot up, else Xen, the dom0 kernel and its initrd are not measured."
+_ANYBODY = "Root in dom0 can extend them to any value. "
 
 
 class _Seen(NamedTuple):
@@ -150,12 +153,18 @@ def _banks(seen: _Seen) -> "_Result":
 
 
 def _grub_measured(seen: _Seen) -> "_Result":
-    values = _read(seen, _GRUB_PCRS)
-    if all(any(value) for value in values):
+    view = view_of(seen.host, seen.tpm)
+    facts = BootFacts.find(seen.host.paths)
+    extended = view.extended(*_GRUB_PCRS)
+    if extended and (facts.measures or facts.grub is None):
         return OK, "PCR 8 and 9 are extended", ""
-    if _launched(seen):
+    if view.launched:
         return OK, "PCR 8 and 9 are not, the dynamic launch measures instead", ""
-    return WARNING, "PCR 8 and 9 are zero", _ENABLE_MEASURED_BOOT
+    if extended:
+        found = "PCR 8 and 9 are extended, but not by the GRUB image on disk"
+        return WARNING, found, _ANYBODY + facts.how_to_measure
+    link = next(one for one in links_of(facts, view) if one.name == "grub")
+    return WARNING, "PCR 8 and 9 are zero: {}".format(link.why), link.advice
 
 
 def _dynamic_launch(seen: _Seen) -> "_Result":

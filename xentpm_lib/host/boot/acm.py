@@ -17,6 +17,7 @@ _KEY_SIZE_OFFSET, _HEADER_START = 120, 128
 _UUID = bytes.fromhex("aa3ac07fa746db182eac698f8d417f5a")
 _PROCESSOR_LIST_VERSION = 4
 _MAX_IDS = 256
+_NOT_PRODUCTION = 0xC000
 
 
 class ChipsetId(NamedTuple):
@@ -53,6 +54,7 @@ class SinitModule(NamedTuple):
     """A SINIT module: its date as 8 digits ``20240131``, and the machines that it is for.
 
     processors: empty in old modules, which do not tell.
+    debug: signed for debugging or before production, so that production machines refuse it.
     """
 
     date: str
@@ -83,7 +85,7 @@ def parse_sinit_module(data: bytes) -> SinitModule:
     if info_offset < _HEADER_START:
         raise FormatError("a header of {} bytes".format(info_offset), where="offset 4")
     chipsets, processors = _info(data, info_offset)
-    return SinitModule("{:08x}".format(date), chipsets, processors, bool(flags & 0x8000))
+    return SinitModule("{:08x}".format(date), chipsets, processors, bool(flags & _NOT_PRODUCTION))
 
 
 def _info(data: bytes, offset: int) -> Tuple[Tuple[ChipsetId, ...], Tuple[ProcessorId, ...]]:
