@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from support.debian_files import XEN, installed
 from support.grub_images import HostTree
 from support.sinit import make_sinit
 from xentpm_lib.host import functions
@@ -35,7 +36,7 @@ def host_tree(root, modules=STOCK):
     tree.write("boot/efi/EFI/xenserver/grub.cfg", MENU)
     tree.boots("/EFI/xenserver/grubx64.efi", description="XCP-ng")
     tree.variable("SecureBoot", b"\0")
-    shutil.copy("/boot/xen-4.17-amd64.gz", tree.write("boot/xen.gz", b""))
+    shutil.copy(installed(*XEN), tree.write("boot/xen.gz", b""))
     return tree
 
 
@@ -143,7 +144,7 @@ def test_legacy(booted):
     shutil.rmtree(booted.paths.at("sys/firmware/efi"))
     tree = HostTree(booted.root, uefi=False)
     tree.write("boot/grub/grub.cfg", MENU)
-    shutil.copy("/boot/xen-4.17-amd64.gz", tree.write("boot/xen.gz", b""))
+    shutil.copy(installed(*XEN), tree.write("boot/xen.gz", b""))
     found = probe(booted.paths)
     assert found.measured is False and "without tboot support" in found.next_step
     assert states(found)["boot_loader"] is False

@@ -3,12 +3,20 @@
 import os
 from typing import Iterator, Optional
 
-__all__ = ["any_case", "listed", "read_file"]
+__all__ = ["any_case", "is_file", "listed", "read_file"]
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file; not so for a name that no file can have, which Python before 3.8 raises for."""
+    try:
+        return os.path.isfile(path)
+    except ValueError:
+        return False
 
 
 def read_file(path: Optional[str], limit: int) -> Optional[bytes]:
     """A regular file's content; None where there is none, or it has more than ``limit`` bytes."""
-    if path is None or not os.path.isfile(path):
+    if path is None or not is_file(path):
         return None
     try:
         with open(path, "rb") as file:
@@ -40,10 +48,17 @@ def any_case(folder: str, relative: str) -> Optional[str]:
         exact = os.path.join(found, name)
         if name == "..":
             return None
-        if not os.path.exists(exact):
+        if not _exists(exact):
             same = [path for path in listed(found) if os.path.basename(path).lower() == name.lower()]
             if not same:
                 return None
             exact = same[0]
         found = exact
     return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.exists(path)
+    except ValueError:
+        return False

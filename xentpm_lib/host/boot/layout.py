@@ -10,7 +10,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot.efi import EfiVariables
-from xentpm_lib.host.boot.files import any_case, listed, read_file
+from xentpm_lib.host.boot.files import any_case, is_file, listed, read_file
 from xentpm_lib.host.boot.grub_image import MAX_IMAGE_SIZE, GrubImage, parse_grub_image
 from xentpm_lib.host.boot.grub_stub import MAX_CONFIG_SIZE, next_config
 from xentpm_lib.host.paths import Paths
@@ -65,7 +65,7 @@ class BootLayout(NamedTuple):
         modules = next((path for path in map(paths.at, _MODULES) if _has_modules(path)), None)
         mkimage = next((path for path in map(paths.at, _TOOLS + (_PACK_TOOL,)) if _is_program(path)), None)
         if not os.path.isdir(paths.at("sys/firmware/efi")):
-            config = next((path for path in map(paths.at, _LEGACY_CONFIGS) if os.path.isfile(path)), None)
+            config = next((path for path in map(paths.at, _LEGACY_CONFIGS) if is_file(path)), None)
             return cls(False, None, config, None, (), modules, mkimage)
         esp = next((path for path in map(paths.at, _ESPS) if any_case(path, "EFI")), None)
         image = _image(esp, paths) if esp else None
@@ -84,11 +84,11 @@ def read_grub_image(path: Optional[str]) -> Optional[GrubImage]:
 
 
 def _has_modules(folder: str) -> bool:
-    return all(os.path.isfile(os.path.join(folder, name)) for name in _NEEDED_MODULES)
+    return all(is_file(os.path.join(folder, name)) for name in _NEEDED_MODULES)
 
 
 def _is_program(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
+    return is_file(path) and os.access(path, os.X_OK)
 
 
 def _image(esp: str, paths: Paths) -> Optional[str]:
@@ -111,7 +111,7 @@ def _image_places(paths: Paths) -> Iterator[str]:
 
 
 def _config(paths: Paths, esp: str, image: Optional[str]) -> Optional[str]:
-    found = next((path for path in _first_configs(paths, esp, image) if os.path.isfile(path)), None)
+    found = next((path for path in _first_configs(paths, esp, image) if is_file(path)), None)
     if found is None:
         return None
     for _ in range(_MAX_HOPS):
@@ -163,7 +163,7 @@ def _below_root(paths: Paths, relative: str) -> Optional[str]:
     if ".." in names.split("/"):
         return None
     for place in (names, "boot/" + names):
-        if os.path.isfile(paths.at(place)):
+        if is_file(paths.at(place)):
             return paths.at(place)
     return None
 
@@ -185,6 +185,6 @@ def _efi_files(esp: str) -> List[str]:
                 continue
             if os.path.isdir(path) and depth < _MAX_DEPTH:
                 folders.append((path, depth + 1))
-            elif path.lower().endswith(".efi") and os.path.isfile(path):
+            elif path.lower().endswith(".efi") and is_file(path):
                 found.append(path)
     return sorted(found)

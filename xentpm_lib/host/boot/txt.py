@@ -7,13 +7,12 @@ itself brings (most servers since 2016) cannot be seen from dom0, nor the platfo
 processors: a module that is found to be for this machine can still be refused by it.
 """
 
-import os
 import re
 from typing import List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot.acm import MAX_ACM_SIZE, ChipsetId, SinitModule, parse_sinit_module
-from xentpm_lib.host.boot.files import listed, read_file
+from xentpm_lib.host.boot.files import is_file, listed, read_file
 from xentpm_lib.host.dom0 import Dom0
 from xentpm_lib.host.paths import Paths
 
@@ -132,7 +131,7 @@ def _modules(paths: Paths) -> List[Tuple[str, SinitModule]]:
 
 
 def _head(path: str) -> bytes:
-    if not os.path.isfile(path):
+    if not is_file(path):
         return b""
     try:
         with open(path, "rb") as file:

@@ -9,7 +9,7 @@ import re
 import zlib
 from typing import NamedTuple, Optional
 
-from xentpm_lib.host.boot.files import any_case, read_file
+from xentpm_lib.host.boot.files import any_case, is_file, read_file
 from xentpm_lib.host.boot.grub_stub import MAX_CONFIG_SIZE
 from xentpm_lib.host.boot.layout import BootLayout
 from xentpm_lib.host.boot.menu_text import MenuEntry, default_entry
@@ -51,7 +51,7 @@ def file_of(paths: Paths, layout: BootLayout, name: str) -> Optional[str]:
     if ".." in relative.split("/"):
         return None
     for place in (paths.at(relative), paths.at("boot/" + relative)):
-        if os.path.isfile(place):
+        if is_file(place):
             return place
     return any_case(layout.esp, relative) if layout.esp else None
 

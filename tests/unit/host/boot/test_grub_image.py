@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from support.debian_files import XEN_EFI, installed, unpacked
 from support.grub_images import MODULES, make_image, make_standalone
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot.grub_image import GrubImage, authenticode_digest, parse_grub_image
@@ -71,7 +72,7 @@ def test_a_cut_image_is_refused(stock, size):
 
 
 def test_another_efi_program_is_refused():
-    with open("/boot/xen-4.17-amd64.efi", "rb") as file:
+    with open(installed(*XEN_EFI), "rb") as file:
         data = file.read()
     with pytest.raises(FormatError, match="no GRUB"):
         parse_grub_image(data)
@@ -146,3 +147,15 @@ def test_every_byte_but_the_checksum_changes_the_digest(stock):
 def test_an_unknown_bank_is_refused(stock, bank):
     with pytest.raises(FormatError):
         authenticode_digest(stock, bank)
+
+
+def test_debians_signed_image():
+    """Its signature holds the digest that firmware measures: the rule is the one that its signer followed."""
+    path = unpacked("grub-efi-amd64-signed", "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+    with open(path, "rb") as file:
+        data = file.read()
+    image = parse_grub_image(data)
+    assert image.measures and {"normal", "tpm", "linux"} <= set(image.modules)
+    assert (image.prefix, image.config) == ("/EFI/debian", b"normal (memdisk)/grub.cfg\n")
+    offset, size = parse_pe_image(data).certificates
+    assert authenticode_digest(data, "sha256") in data[offset : offset + size]

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from support.debian_files import XEN_EFI, installed
 from support.grub_images import STOCK, HostTree, make_standalone
 from xentpm_lib.host.boot.grub_stub import next_config
 from xentpm_lib.host.boot.layout import BootLayout, read_grub_image
@@ -71,7 +72,7 @@ def test_a_boot_entry_of_a_disk_is_its_default_file(tree):
 
 
 def test_behind_shim(tree):
-    shutil.copy("/boot/xen-4.17-amd64.efi", tree.write("boot/efi/EFI/debian/shimx64.efi", b""))
+    shutil.copy(installed(*XEN_EFI), tree.write("boot/efi/EFI/debian/shimx64.efi", b""))
     image = tree.image("EFI/debian/grubx64.efi", prefix="/EFI/debian")
     tree.image("EFI/xenserver/grubx64.efi")
     tree.write("boot/efi/EFI/debian/grub.cfg", DEBIAN)

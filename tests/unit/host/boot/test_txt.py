@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from support.debian_files import installed
 from support.grub_images import HostTree
 from support.sinit import CHIPSET, make_sinit
 from xentpm_lib.errors import FormatError
@@ -37,7 +38,9 @@ def xl(tree, text, status=0):
 
 def test_tboots_own_tool_reads_the_module_alike(tree):
     data = make_sinit(processors=((SIGNATURE, 0xFFFFFFFF),))
-    out = subprocess.check_output(["/usr/sbin/txt-acminfo", tree.write("boot/a.bin", data)]).decode()
+    out = subprocess.check_output(
+        [installed("tboot", "/usr/sbin/txt-acminfo"), tree.write("boot/a.bin", data)]
+    ).decode()
     module = parse_sinit_module(data)
     assert (module.date, module.debug) == ("20240131", False)
     assert "date: 0x20240131" in out and "chipset_acm_type: 0x1" in out

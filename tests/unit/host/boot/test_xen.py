@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from support.debian_files import XEN, installed
 from support.grub_images import HostTree
 from xentpm_lib.host.boot.layout import BootLayout
 from xentpm_lib.host.boot.menu_text import default_entry, menu_entries
@@ -94,7 +95,7 @@ def test_no_menu(text):
 
 def test_debians_xen(tree):
     tree.write("boot/grub/grub.cfg", XENSERVER.format(0))
-    shutil.copy("/boot/xen-4.17-amd64.gz", tree.write("boot/xen.gz", b""))
+    shutil.copy(installed(*XEN), tree.write("boot/xen.gz", b""))
     xen = xen_of(tree)
     assert (xen.path, xen.compressed, xen.tboot) == (tree.paths.at("boot/xen.gz"), True, False)
     assert xen.version.startswith("4.17.")
