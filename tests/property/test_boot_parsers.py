@@ -19,7 +19,7 @@ from xentpm_lib.host.boot.menu_text import default_entry
 changes = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=4)
 menus = st.lists(
     st.sampled_from(
-        "menuentry submenu 'a' \"b { } \n \t set default= 0 multiboot2 /xen module2 $x".split(" ")
+        "menuentry submenu 'a' \"b { } \n \t set default= 0 multiboot2 /xen \0 /\xe9xen module2 $x".split(" ")
     ),
     max_size=60,
 ).map(" ".join)

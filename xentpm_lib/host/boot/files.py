@@ -7,7 +7,7 @@ __all__ = ["any_case", "is_file", "listed", "read_file"]
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file; not so for a name that no file can have, which Python before 3.8 raises for."""
+    """Whether there is a file; a name that no file can have, where Python before 3.8 raises, is none."""
     try:
         return os.path.isfile(path)
     except ValueError:
