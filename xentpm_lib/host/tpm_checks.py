@@ -5,7 +5,7 @@ from typing import Callable, Iterator, List, NamedTuple, Tuple
 from xentpm_lib.errors import FormatError, TpmError, XenTpmError
 from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.host.boot.facts import BootFacts
-from xentpm_lib.host.boot.links import links_of
+from xentpm_lib.host.boot.links import EXTENDED_BY_OTHERS, links_of
 from xentpm_lib.host.boot.tpm_view import view_of
 from xentpm_lib.host.config import Config, load_config
 from xentpm_lib.host.host import Host, HostTpm
@@ -23,7 +23,6 @@ __all__ = ["config_and_tpm_checks"]
 
 _NV_INDICES = 0x01000000
 _FIRMWARE_PCRS, _GRUB_PCRS, _LAUNCH_PCR = tuple(range(8)), (8, 9), 17
-_ANYBODY = "Root in dom0 can extend them to any value. "
 
 
 class _Seen(NamedTuple):
@@ -161,8 +160,7 @@ def _grub_measured(seen: _Seen) -> "_Result":
     if view.launched:
         return OK, "PCR 8 and 9 are not, the dynamic launch measures instead", ""
     if extended:
-        found = "PCR 8 and 9 are extended, but not by the GRUB image on disk"
-        return WARNING, found, _ANYBODY + facts.how_to_measure
+        return WARNING, EXTENDED_BY_OTHERS, facts.how_to_measure
     link = next(one for one in links_of(facts, view) if one.name == "grub")
     return WARNING, "PCR 8 and 9 are zero: {}".format(link.why), link.advice
 

@@ -10,9 +10,13 @@ from typing import NamedTuple, Optional, Tuple
 from xentpm_lib.host.boot.facts import BootFacts
 from xentpm_lib.host.boot.tpm_view import TpmView
 
-__all__ = ["NOT_BOOTED_YET", "Link", "links_of"]
+__all__ = ["EXTENDED_BY_OTHERS", "NOT_BOOTED_YET", "Link", "links_of"]
 
 NOT_BOOTED_YET = "set up, but not booted with yet"
+EXTENDED_BY_OTHERS = (
+    "PCR 8 and 9 are extended, but no GRUB image on disk does that: it was replaced after this boot, "
+    "or root in dom0 extended them"
+)
 _RESTART = "Restart the host."
 _NO_TPM = "the TPM cannot be read"
 _COMMANDS, _FILES = 8, 9
@@ -120,8 +124,7 @@ def _grub_state(facts: BootFacts, view: Optional[TpmView]) -> _State:
     if facts.measures:
         return _State(True) if extended else _State(False, NOT_BOOTED_YET, _RESTART)
     if extended:
-        why = "PCR 8 and 9 are extended, but no GRUB image that measures was found; root in dom0 can do that"
-        return _State(None, why, facts.how_to_measure)
+        return _State(None, EXTENDED_BY_OTHERS, facts.how_to_measure)
     return _State(False, _why_not(facts), facts.how_to_measure)
 
 

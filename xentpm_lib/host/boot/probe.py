@@ -120,7 +120,7 @@ def probe(paths: Paths, view: Optional[TpmView] = None) -> Probe:
 
 def _seen(link: Link) -> str:
     where = ""
-    if link.pcrs and link.measured is not False:
+    if link.pcrs and link.measured:
         where = "PCR {}, by {}".format(" and ".join(map(str, link.pcrs)), link.by)
     return "; ".join(part for part in (where, link.why) if part)
 
