@@ -206,6 +206,14 @@ def test_text_and_json(booted):
     assert told["next_step"] in " ".join(text.split())
 
 
+def test_names_cannot_repaint_the_terminal(bare_dom0):
+    tree = host_tree(bare_dom0.root, ())
+    tree.boots("/EFI/\u202eefi", description="XCP\x1b[2J\xfc")
+    text = probe(bare_dom0.paths).to_text()
+    assert "XCP\\x1b[2J\\xfc: /EFI/\\u202eefi" in text
+    assert set(text) <= set(map(chr, range(0x20, 0x7F))) | {"\n"}
+
+
 def test_it_reads_only(booted):
     host_tree(booted.root)
 

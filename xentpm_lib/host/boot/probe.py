@@ -46,7 +46,7 @@ class Probe(NamedTuple):
         width = max(len(title) for title, _ in rows)
         lines: List[str] = []
         for title, seen in rows:
-            lines += wrapped("{:<{}}  ".format(title, width), seen)
+            lines += wrapped("{:<{}}  ".format(title, width), _printable(seen))
         lines += ["", "Measured in this boot:"]
         for link in self.links:
             head = "  {:<{}}  {:<7}  ".format(link.title, width - 2, _TELL[link.measured])
@@ -116,6 +116,12 @@ def probe(paths: Paths, view: Optional[TpmView] = None) -> Probe:
         view, no_tpm = read_view(paths)
     facts = BootFacts.find(paths)
     return Probe(facts, view, no_tpm, links_of(facts, view))
+
+
+def _printable(text: str) -> str:
+    """Names from firmware and menu are anybody's: whatever could repaint a terminal is spelled out."""
+    escaped = text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(char if " " <= char <= "~" else "\\x{:02x}".format(ord(char)) for char in escaped)
 
 
 def _seen(link: Link) -> str:
