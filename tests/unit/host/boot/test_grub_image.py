@@ -159,3 +159,41 @@ def test_debians_signed_image():
     assert (image.prefix, image.config) == ("/EFI/debian", b"normal (memdisk)/grub.cfg\n")
     offset, size = parse_pe_image(data).certificates
     assert authenticode_digest(data, "sha256") in data[offset : offset + size]
+
+
+def _pe(image, offset, value, size=4):
+    """An image with another number in its headers, at ``offset`` behind its PE signature."""
+    changed = bytearray(image)
+    start = int.from_bytes(image[0x3C:0x40], "little") + offset
+    changed[start : start + size] = value.to_bytes(size, "little")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "size"),
+    [
+        (0, 0, 4),  # the signature
+        (6, 97, 2),  # sections: too many
+        (6, 96, 2),  # sections: behind the headers
+        (24, 0x10B, 2),  # a 32-bit program
+        (20, 8, 2),  # a short optional header
+        (24 + 60, 1 << 30, 4),  # headers larger than the file
+        (24 + 60, 16, 4),  # headers smaller than themselves
+        (24 + 112 + 8 * 4 + 4, 8, 4),  # signatures that are not at the end
+        (24 + 240 + 20, 1 << 30, 4),  # a section behind the file
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(stock, offset, value, size):
+    with pytest.raises(FormatError):
+        parse_pe_image(_pe(stock, offset, value, size))
+
+
+def test_an_image_without_directories_has_no_signature(stock):
+    image = parse_pe_image(_pe(stock, 24 + 108, 0))
+    assert (image.certificates_entry, image.certificates) == (0, (0, 0))
+    assert authenticode_digest(_pe(stock, 24 + 108, 0), "sha256") != authenticode_digest(stock, "sha256")
+
+
+def test_an_image_that_is_too_large_is_refused():
+    with pytest.raises(FormatError, match="at most"):
+        parse_pe_image(b"MZ" + bytes(64 << 20))
