@@ -42,12 +42,12 @@ class MenuEntry(NamedTuple):
 
     @property
     def kernel(self) -> Optional[str]:
-        """The file of dom0's kernel, None where GRUB does not load it."""
+        """The file of the kernel, dom0's where there is a Xen; None where GRUB does not load it."""
         return self._module(1)
 
     @property
     def initrd(self) -> Optional[str]:
-        """The file of dom0's initrd, None where GRUB does not load it."""
+        """The file of the initrd, dom0's where there is a Xen; None where GRUB does not load it."""
         return self._module(2)
 
     def _from_xen(self) -> Tuple[Tuple[str, str], ...]:
@@ -55,7 +55,8 @@ class MenuEntry(NamedTuple):
 
     def _module(self, index: int) -> Optional[str]:
         files = self._from_xen()
-        return files[index][0] if index < len(files) else None
+        index -= self.xen is None  # without Xen the kernel goes first
+        return files[index][0] if index < len(files) and files[index][0] else None
 
 
 def menu_entries(text: str) -> List[MenuEntry]:

@@ -85,7 +85,7 @@ def test_debians_menu():
     assert default_entry(DEBIAN) == submenu
     assert (submenu.xen, submenu.initrd) == ("/xen-4.17-amd64.gz", "/initrd.img-6.1")
     assert (chained.xen, chained.kernel, chained.loader) == ("/EFI/xen/xen.efi", None, "chainloader")
-    assert linux.xen is None
+    assert (linux.xen, linux.kernel, linux.initrd) == (None, "/vmlinuz", "/initrd")
 
 
 @pytest.mark.parametrize("text", ["", "blscfg\n", "menuentry 'x' {\n", "}\n}\n", "menuentry\n", "{\n"])
