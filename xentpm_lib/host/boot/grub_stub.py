@@ -10,6 +10,7 @@ __all__ = ["MAX_CONFIG_SIZE", "next_config"]
 
 MAX_CONFIG_SIZE = 1 << 20  # bytes; a grub.cfg has 2 to 20 KiB
 _MAX_STUB_LINES = 64
+_MAX_WORD = 4096  # characters of a word or variable
 _HARMLESS = re.compile(r"(search(\.\w+)?|export|insmod|echo|normal)(\s|$)")
 _SET = re.compile(r"(?:set\s+)?(\w+)=(\S*)$")
 _CONFIGFILE = re.compile(r"(?:configfile|source|normal)\s+(\S+)$")
@@ -39,8 +40,8 @@ def next_config(text: bytes, prefix: str) -> Optional[str]:
 
 def _expanded(word: str, variables: Dict[str, str]) -> str:
     """A word without quotes; a variable that is not known, a device's name for instance, is empty."""
-    plain = word.replace("'", "").replace('"', "")
-    return _VARIABLE.sub(lambda found: variables.get(found.group(1) or found.group(2), ""), plain)
+    plain = word.replace("'", "").replace('"', "")[:_MAX_WORD]
+    return _VARIABLE.sub(lambda found: variables.get(found.group(1) or found.group(2), ""), plain)[:_MAX_WORD]
 
 
 def _path(word: str) -> Optional[str]:
