@@ -4,13 +4,14 @@ Whatever can be wrong with the arguments is found before the TPM is touched.
 """
 
 import json
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 from xentpm_lib.errors import FormatError, UsageError, XenTpmError
+from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.credential_file import Credential
 from xentpm_lib.evidence.encoding import decode_base64, decode_hex, encode_base64
 from xentpm_lib.evidence.identity import Identity
-from xentpm_lib.evidence.pcr import PcrSelection
+from xentpm_lib.evidence.pcr import PcrSelection, PcrValues
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.host.clock import utc_now
 from xentpm_lib.host.host import Host, HostTpm
@@ -30,12 +31,14 @@ __all__ = [
     "get_identity",
     "get_quote",
     "get_status",
+    "predict_boot",
     "read_identity",
     "set_asset_tag",
 ]
 
 MINIMUM_NONCE_BYTES, MAXIMUM_NONCE_BYTES = 16, 64
 MAXIMUM_CHALLENGE_BYTES = 1024
+_GRUB_PCRS = (8, 9)
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 Arguments = Dict[str, str]
@@ -89,7 +92,7 @@ def get_quote(host: Host, arguments: Arguments) -> str:
         untrusted_pcrs=quote.values,
         asset_tag=tag,
         untrusted_event_log=event_log,
-        untrusted_boot_log=None,
+        untrusted_boot_log=_boot_log(host, quote.values),
     ).to_json()
 
 
@@ -99,6 +102,15 @@ def _event_log(host: Host) -> Optional[bytes]:
         return host.dom0.event_log()
     except XenTpmError:
         return None
+
+
+def _boot_log(host: Host, values: PcrValues) -> Optional[Tuple[BootEvent, ...]]:
+    """What GRUB must have measured, computed from the files; None where it measured nothing."""
+    if not any(any(bank.get(pcr, b"")) for bank in values.values() for pcr in _GRUB_PCRS):
+        return None
+    from xentpm_lib.host.boot.prediction import boot_log_for_quote
+
+    return boot_log_for_quote(host.paths, values)
 
 
 def answer_challenge(host: Host, arguments: Arguments) -> str:
@@ -145,6 +157,24 @@ def get_status(host: Host, arguments: Arguments) -> str:
 
     _take(arguments)
     return status_of(host.paths).to_json()
+
+
+def predict_boot(host: Host, arguments: Arguments) -> str:
+    """``tpm_predict_boot``: what GRUB will measure at the next boot, as JSON (docs/evidence-format.md)."""
+    from xentpm_lib.evidence.boot_prediction import BootPrediction
+    from xentpm_lib.host.boot.prediction import predict
+    from xentpm_lib.host.boot.prediction_report import banks_and_values
+
+    _take(arguments)
+    host_uuid = host.dom0.host_uuid
+    prediction = predict(host.paths, *banks_and_values(host, "tpm_predict_boot"))
+    return BootPrediction(
+        untrusted_host_uuid=host_uuid,
+        untrusted_created=utc_now(),
+        untrusted_entry=prediction.entry,
+        untrusted_boot_log=prediction.events,
+        untrusted_notes=prediction.notes,
+    ).to_json()
 
 
 def _tag_state(host: Host, tpm: HostTpm, tag: Optional[bytes]) -> str:
