@@ -6,6 +6,7 @@ PCR values; else only the values are told, for any event could be invented.
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,13 @@ _HEADLINES = {
     State.NOT_ENROLLED: "{} is not enrolled.",
     State.PENDING_APPROVAL: "{} waits for approval: nobody has said yet what it has to show.",
 }
+_UNDONE = "MEASURED_BOOT_UNDONE"
+_UNDONE_HEADLINE = (
+    "{} is not trusted: measured boot was undone by an update. That is the host's own word, not proof."
+)
+_BY_BOOT_LOADER = frozenset({8, 9})  # registers that are blank or another's where measured boot was undone
+_BOOT_LOADER = 4  # the boot loader itself, which an update puts back
+_REGISTER = re.compile(r"[a-z0-9_]+:([0-9]{1,2})")
 _STALE_ADVICE = "See whether `xentpm-attest watch` runs; look at the host now: xentpm-attest attest HOST."
 
 
@@ -97,7 +105,7 @@ def explain(
         state = result.state if now < result.expires_at else State.STALE
     shown = known.shown if result.clock is not None else None
     run = _history(result, known)
-    ordered = sorted(result.findings, key=lambda one: _ORDER[one.severity])
+    ordered = _ordered(result.findings)
     paragraphs = [_explained(one, run, shown, known) for one in ordered]
     name = one_line(result.host_name) or result.host_id
     return Explanation(
@@ -112,11 +120,34 @@ def explain(
 
 
 def _headline(result: AttestationResult, state: State) -> str:
-    """One sentence with a place for the name. A wrong tag is none of what was booted."""
+    """A sentence or two with a place for the name. A wrong tag is none of what was booted."""
+    if state is not State.UNTRUSTED_MEASUREMENT:
+        return _HEADLINES[state]
     failed = [one for one in result.findings if one.failed]
-    if state is State.UNTRUSTED_MEASUREMENT and all(one.code.startswith("ASSET_TAG_") for one in failed):
+    if all(one.code.startswith("ASSET_TAG_") for one in failed):
         return "{} is not trusted: its asset tag is not the expected one."
-    return _HEADLINES[state]
+    return _UNDONE_HEADLINE if _only_undone(result.findings) else _HEADLINES[state]
+
+
+def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first; before them the host's word that measured boot was undone, where that fits."""
+    found = tuple(findings)
+    first = _UNDONE if _BY_BOOT_LOADER & _failed_registers(found) else ""
+    return sorted(found, key=lambda one: (one.code != first, _ORDER[one.severity]))
+
+
+def _only_undone(findings: Iterable[Finding]) -> bool:
+    """Whether the host says that its measured boot was undone, and nothing has failed that this is not."""
+    found = tuple(findings)
+    registers = _failed_registers(found)
+    fits = bool(_BY_BOOT_LOADER & registers) and registers <= _BY_BOOT_LOADER | {_BOOT_LOADER}
+    return fits and any(one.code == _UNDONE for one in found)
+
+
+def _failed_registers(findings: Iterable[Finding]) -> set[int]:
+    """The numbers of the registers that failed; -1 for what failed that is no register."""
+    places = (_REGISTER.fullmatch(one.where) for one in findings if one.failed and one.code != _UNDONE)
+    return {-1 if place is None else int(place.group(1)) for place in places}
 
 
 def explain_unenrolled(host: UnenrolledHost, pool: PoolRecord) -> Explanation:

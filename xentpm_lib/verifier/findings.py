@@ -279,6 +279,21 @@ FINDING_KINDS: dict[str, FindingKind] = {
         "Boot files were changed after this boot; the next boot will differ",
         "Find out who changed them and why.",
     ),
+    # What dom0 says of its measured boot set-up: a word that no TPM has signed.
+    "MEASURED_BOOT_UNDONE": FindingKind(
+        _MEASUREMENT,
+        _WARNING,
+        True,
+        "The host says that its measured boot was undone, most often by an update",
+        "Run xentpm-boot enable on the host and restart it; then: xentpm-attest attest HOST.",
+    ),
+    "MEASURED_BOOT_PENDING": FindingKind(
+        _MEASUREMENT,
+        _WARNING,
+        True,
+        "The host says that measured boot was set up after this boot",
+        "Restart the host; then: xentpm-attest attest HOST.",
+    ),
     # The asset tag.
     "ASSET_TAG_MISSING": FindingKind(
         _MEASUREMENT,

@@ -7,6 +7,7 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester, make_policy
 from support.measured_boot import BOOT
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.evidence.event_log import Event
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import appraise
@@ -377,3 +378,50 @@ def test_a_narrow_terminal_breaks_no_digest(width):
     long = [line.split() for line in lines if len(line) > width]
     assert all(len(words) == 1 for words in long), long
     assert story.good.pcrs["sha256"][9].hex() in " ".join(lines).split()
+
+
+# Measured boot that was undone
+
+UNDONE = finding("MEASURED_BOOT_UNDONE", where="measured_boot", detail="grubx64.efi: the vendor's")
+
+
+def undone(*places, code="PCR_NOT_EXTENDED", more=()):
+    host = SoftwareAttester()
+    found = (finding("HOST_REBOOTED"), *(finding(code, where=place) for place in places), *more, UNDONE)
+    result = conclude(host.record(), POLICY, NOW, found, clock=TpmClock(1, 1, 1, True, 1))
+    return explain(result, NOW, word="host1")
+
+
+@pytest.mark.parametrize("code", ["PCR_CHANGED", "PCR_NOT_EXTENDED"])
+@pytest.mark.parametrize("places", [["sha256:8"], ["sha256:9"], ["sha256:4", "sha256:8", "sha256:9"]])
+def test_measured_boot_that_was_undone_comes_first_as_the_host_s_word(code, places):
+    found = undone(*places, code=code)
+    assert "measured boot was undone by an update" in found.headline
+    assert "the host's own word, not proof" in found.headline
+    assert found.state is State.UNTRUSTED_MEASUREMENT
+    assert [one.code for one in found.paragraphs] == [UNDONE.code, *[code] * len(places), "HOST_REBOOTED"]
+    assert dict(found.paragraphs[0].facts)["detail"] == UNDONE.detail
+    assert found.advice[0].startswith("Run xentpm-boot enable on the host")
+
+
+def test_it_explains_no_other_register():
+    found = undone("sha256:8", "sha256:7", code="PCR_CHANGED")
+    assert found.headline.endswith("what it booted is not what was approved.")
+    assert found.paragraphs[0].code == UNDONE.code
+    found = undone("sha256:8", more=[finding("ASSET_TAG_WRONG", where="asset_tag")])
+    assert found.headline.endswith("what it booted is not what was approved.")
+
+
+def test_a_host_that_says_so_beside_what_is_not_of_the_boot_loader():
+    found = undone("sha256:0", code="PCR_CHANGED")
+    assert [one.code for one in found.paragraphs] == ["PCR_CHANGED", UNDONE.code, "HOST_REBOOTED"]
+    host = SoftwareAttester()
+    says = {"untrusted_boot_setup": BootSetup("grub-tpm", "undone")}
+    trusted, _ = attested(host, [host.reference()], evidence=says)
+    assert explain(trusted, NOW).headline == "host1 is trusted."
+
+
+def test_without_its_word_it_is_a_changed_boot():
+    host = SoftwareAttester()
+    result = conclude(host.record(), POLICY, NOW, (finding("PCR_CHANGED", where="sha256:8"),))
+    assert explain(result, NOW).headline.endswith("what it booted is not what was approved.")

@@ -19,6 +19,7 @@ from xentpm_lib.verifier.appraisal.authenticity import (
     check_selection,
     check_statement,
 )
+from xentpm_lib.verifier.appraisal.boot_setup import setup_findings
 from xentpm_lib.verifier.appraisal.clock import clock_findings, clock_of
 from xentpm_lib.verifier.appraisal.logs import boot_log_findings, event_log_findings
 from xentpm_lib.verifier.appraisal.measurements import measurement_findings
@@ -65,7 +66,7 @@ def appraise(
     """Judge the evidence of one host. Pure: no file, network or clock; the same input gives the same result.
 
     The first failed check of 1 to 10 ends the appraisal, for nothing behind it would mean anything; of 11 to
-    18 every one is made. Nothing in ``text`` raises; a defect of this program is INTERNAL_ERROR, untrusted.
+    19 every one is made. Nothing in ``text`` raises; a defect of this program is INTERNAL_ERROR, untrusted.
 
     1. the document is within its limits and exactly as specified            EVIDENCE_MALFORMED
     2. the challenge is for this host and its enrolled key                   NONCE_MISMATCH
@@ -85,9 +86,9 @@ def appraise(
     16. the event log leads to the signed values                             EVENT_LOG_…
     17. the boot log leads to the signed values                              BOOT_LOG_MISMATCH
     18. the asset tag is proven and the expected one                         ASSET_TAG_…
+    19. measured boot stands as it was set up, by the host's own word        MEASURED_BOOT_…
 
-    challenge: what the host was asked, handed in at the challenge book, and how old its answer is.
-    host: as it was enrolled. references: those that may apply; which do is decided here.
+    challenge: handed in at the book, with its answer's age. host: as enrolled. references: that may apply.
     previous: clock of its last verified quote. now: seconds since 1970, UTC; for the result's times.
 
     Spec: TPM 2.0 Library Part 1, Attestation; RFC 9334, section 8.
@@ -114,7 +115,7 @@ def _appraisal(case: _Case, verified: VerifiedEvidence | None, digest: str) -> A
 
 
 def _verified(text: str, case: _Case) -> VerifiedEvidence:
-    """Checks 1 to 18: the evidence once it is verified, with ``case`` holding what was found.
+    """Checks 1 to 19: the evidence once it is verified, with ``case`` holding what was found.
 
     Raises:
         Refusal: one of 1 to 10 failed.
@@ -137,7 +138,7 @@ def _verified(text: str, case: _Case) -> VerifiedEvidence:
 def _judged(
     attest: Attest, pcrs: PcrValues, evidence: QuoteEvidence, key: AttestationKey, case: _Case
 ) -> VerifiedEvidence:
-    """Checks 12 to 18, of a verified quote and the values that it signs."""
+    """Checks 12 to 19, of a verified quote and the values that it signs."""
     policy, found = case.policy, case.findings
     # 12. endorsement key
     found += _ek_findings(case.host, policy)
@@ -158,6 +159,8 @@ def _judged(
     found += boot_findings
     # 18. asset tag
     tag = _tag(evidence, attest, key, case)
+    # 19. measured boot set-up
+    found += setup_findings(evidence.untrusted_boot_setup)
     boot_log = None if boot_findings else evidence.untrusted_boot_log
     return VerifiedEvidence(attest, pcrs, evidence.untrusted_event_log, events, boot_log, tag)
 

@@ -32,7 +32,11 @@ _OWN_REASONS = {
     State.NOT_ENROLLED: "it is not enrolled",
 }
 
-_SHORT = {"EK_FIRST_USE": "TPM trusted on first use"}
+_SHORT = {
+    "EK_FIRST_USE": "TPM trusted on first use",
+    "MEASURED_BOOT_PENDING": "measured boot begins with the next restart, it says",
+    "MEASURED_BOOT_UNDONE": "measured boot was undone, it says",
+}
 """What is told of a finding instead of the component that it is about, for that says too little."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.evidence.boot_log import boot_log_from_json, boot_log_to_json
+from xentpm_lib.evidence.boot_setup import boot_setup_from_json, boot_setup_to_json
 from xentpm_lib.evidence.quote import CertifiedTag, QuoteEvidence
 from xentpm_lib.verifier.findings import Finding, Severity, finding
 from xentpm_lib.verifier.result import AttestationResult, PolicyUsed, ReferenceUsed, TpmClock
@@ -172,9 +173,12 @@ def _read_finding(fields: list[str]) -> Finding:
 
 
 def _unchanging(evidence: QuoteEvidence) -> dict[str, Any]:
-    """What of the evidence is the same in every quote while the host runs."""
-    tag, boot_log = evidence.asset_tag, evidence.untrusted_boot_log
-    return {
+    """What of the evidence is the same in every quote while the host runs.
+
+    A member that was added later is left out where there is nothing for it, so that contents stay the same.
+    """
+    tag, boot_log, setup = evidence.asset_tag, evidence.untrusted_boot_log, evidence.untrusted_boot_setup
+    unchanging = {
         "version": 1,
         "host_uuid": evidence.untrusted_host_uuid,
         "ak_name": evidence.untrusted_ak_name.hex(),
@@ -186,10 +190,11 @@ def _unchanging(evidence: QuoteEvidence) -> dict[str, Any]:
         "nv_public": None if tag is None else tag.untrusted_nv_public.hex(),
         "boot_log": None if boot_log is None else boot_log_to_json(boot_log),
     }
+    return unchanging if setup is None else {**unchanging, "measured_boot": boot_setup_to_json(setup)}
 
 
 def _put_together(row: Row, shell: dict[str, Any], log: bytes | None) -> QuoteEvidence:
-    tag, boot_log = shell["nv_public"], shell["boot_log"]
+    tag, boot_log, setup = shell["nv_public"], shell["boot_log"], shell.get("measured_boot")
     return QuoteEvidence(
         attest=bytes(row["attest"]),
         signature=bytes(row["signature"]),
@@ -205,6 +210,7 @@ def _put_together(row: Row, shell: dict[str, Any], log: bytes | None) -> QuoteEv
         else CertifiedTag(bytes.fromhex(tag), bytes(row["tag_attest"]), bytes(row["tag_signature"])),
         untrusted_event_log=log,
         untrusted_boot_log=None if boot_log is None else boot_log_from_json(boot_log, "boot_log"),
+        untrusted_boot_setup=None if setup is None else boot_setup_from_json(setup, "measured_boot"),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_evidence, make_notification, make_result
 from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.verifier.errors import StoreError
 from xentpm_lib.verifier.findings import FINDING_KINDS, Severity, finding
 from xentpm_lib.verifier.ledger_bodies import LedgerItem, StateChange, state_changed
@@ -53,11 +54,12 @@ def test_evidence_comes_back_as_it_was(station):
     _, whole = make_evidence(host)
     bare = whole._replace(asset_tag=None, untrusted_event_log=None)
     measured = whole._replace(untrusted_boot_log=boot_log)
+    undone = measured._replace(untrusted_boot_setup=BootSetup("grub-tpm", "undone", "grubx64.efi"))
     store = station.open()
-    numbers = store.record([Recorded(make_result(), each) for each in (whole, bare, measured)])
+    numbers = store.record([Recorded(make_result(), each) for each in (whole, bare, measured, undone)])
     assert whole.asset_tag is not None
     assert whole.untrusted_event_log is not None
-    assert [store.evidence(number) for number in numbers] == [whole, bare, measured]
+    assert [store.evidence(number) for number in numbers] == [whole, bare, measured, undone]
     assert store.evidence(99) is None
 
 
