@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xentpm_lib.verifier.cli import baseline_files, baseline_new, baseline_view
+from xentpm_lib.verifier.cli import baseline_files, baseline_new, baseline_predict, baseline_view
 from xentpm_lib.verifier.cli.grammar import Commands, add_command, add_group
 from xentpm_lib.verifier.cli.output import Output
 from xentpm_lib.verifier.cli.stations import open_station
@@ -22,9 +22,10 @@ xentpm-attest baseline list"""
 def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
-        commands, "baseline", "known-good values: capture, approve, compare, retire, move", _EXAMPLE
+        commands, "baseline", "known-good values: capture, approve, predict, compare, retire, move", _EXAMPLE
     )
     baseline_new.add(group)
+    baseline_predict.add(group)
     baseline_view.add(group)
     retire = add_command(
         group,

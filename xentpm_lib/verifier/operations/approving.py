@@ -23,7 +23,7 @@ from xentpm_lib.verifier.reference.measured import measurements
 from xentpm_lib.verifier.station import Station
 from xentpm_lib.verifier.store.model import CHANGED
 
-__all__ = ["Captured", "Proposal", "approve", "capture", "propose"]
+__all__ = ["Captured", "Proposal", "answer", "approve", "basis", "capture", "propose"]
 
 _TRIES = 10  # to write while others do
 
@@ -91,7 +91,7 @@ def propose(station: Station, host: HostRecord) -> Proposal:
     """
     with asking(station) as parts:
         policy = parts.subject(host).policy
-        attempted = _answer(parts, host)
+        attempted = answer(parts, host)
     reference = _reference(station, host, attempted, f"approved {_today()}", "approved")
     verified = attempted.verified
     log = verified.event_log if verified is not None and reference.event_log else None
@@ -100,7 +100,7 @@ def propose(station: Station, host: HostRecord) -> Proposal:
     )
     nearest, found = _nearest(station, host, shown, policy)
     compared = compare_references(reference.pcrs, host, station.registry.references_for(host), policy)
-    return Proposal(host, reference, log, nearest, found, not compared.findings, _basis(station, host))
+    return Proposal(host, reference, log, nearest, found, not compared.findings, basis(station, host))
 
 
 def approve(
@@ -122,7 +122,7 @@ def approve(
         station.store.put_blob(proposal.event_log)
     for _ in range(_TRIES):
         station.refresh()
-        if _basis(station, host) != proposal.basis:
+        if basis(station, host) != proposal.basis:
             break
         try:
             station.store.append_all(items, who=who(), after=station.registry.seq)
@@ -136,7 +136,7 @@ def approve(
     raise StoreError(message, "Look again, and repeat the command.", CHANGED)
 
 
-def _basis(station: Station, host: HostRecord) -> object:
+def basis(station: Station, host: HostRecord) -> object:
     """What an approval rests on: the host's keys and group, its policy, and what counts for it."""
     now = station.registry.host(host.host_id)
     return now, station.registry.policy_for(now).digest, station.registry.references_for(now)
@@ -159,7 +159,8 @@ def _captured(
     return Captured(host, reference)
 
 
-def _answer(parts: Asking, host: HostRecord) -> Attempted:
+def answer(parts: Asking, host: HostRecord) -> Attempted:
+    """What came of asking a host, where it answered. Raises: CollectionError, PolicyError."""
     attempted = parts.ask(host)
     if attempted.failure is not None:
         raise attempted.failure

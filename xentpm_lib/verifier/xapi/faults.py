@@ -85,7 +85,11 @@ def _plugin_error(failure: XapiFailure, code: str, params: list[str]) -> Collect
         message, hint, mark = [*params, "", "", ""][:3]
         told = f"{code}: {message}" + (f" ({mark})" if mark else "")
         return CollectionError("PLUGIN_ERROR", told, hint, permanent=failure.code not in _PASSING)
-    if failure.code in ("XENAPI_PLUGIN_FAILURE", "UNKNOWN_XENAPI_PLUGIN_FUNCTION"):
+    if failure.code == "UNKNOWN_XENAPI_PLUGIN_FUNCTION":
+        message = ": ".join([code, *params])
+        hint = "the host's plugin is older than this: install the newer supplemental pack on the host"
+        return CollectionError("PLUGIN_ERROR", message, hint)
+    if failure.code == "XENAPI_PLUGIN_FAILURE":
         hint = "install the same release of xentpm on the host and here"
         return CollectionError("PLUGIN_ERROR", ": ".join([code, *params]), hint)
     return None

@@ -1,0 +1,138 @@
+"""Attacks by what a host says of its next boot: nobody has signed it, so it changes two registers at most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.evidence_maker import SoftwareAttester
+from support.measured_boot import BOOT
+from support.soft_pool import SoftPool, boot_log_of, prediction_text
+from xentpm_lib.errors import XenTpmError
+from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.boot_setup import BootSetup
+from xentpm_lib.verifier.errors import CollectionError
+from xentpm_lib.verifier.operations import approving, attesting, predicting
+from xentpm_lib.verifier.reference import prediction
+from xentpm_lib.verifier.reference.prediction import PredictionError
+from xentpm_lib.verifier.result import State
+from xentpm_lib.verifier.station import Station
+
+PREDICT = "tpm_predict_boot"
+MALWARE = (*BOOT, (9, 0x0D, b"/boot/malware"))
+FOREIGN = [pcr for pcr in range(24) if pcr not in (8, 9)]
+
+
+class Desk:
+    """A station with two hosts; the first of them is the attacker's."""
+
+    def __init__(self, pool: SoftPool, station: Station) -> None:
+        self.pool, self.station = pool, station
+        self.attacker, self.victim = pool.hosts.values()
+        self.says(MALWARE)
+
+    def says(self, boot: Any = None, of: SoftwareAttester | None = None, **changes: Any) -> None:
+        """What the attacker's host predicts."""
+        self.pool.answers[self.attacker.host_id, PREDICT] = prediction_text(
+            of or self.attacker, boot, **changes
+        )
+
+    def predict(self) -> None:
+        """What an administrator does with --yes."""
+        host = self.station.registry.host("host1")
+        prepared = predicting.prepare(self.station, host)
+        approving.approve(self.station, prepared.proposal, None, False, False)
+
+    def values(self, pcr: int) -> set[bytes]:
+        """What counts as good for a register."""
+        return {one.pcrs["sha256"][pcr] for one in self.station.registry.references()}
+
+    def refused(self, error: type[XenTpmError], match: str) -> None:
+        before = tuple(self.station.registry.references())
+        with pytest.raises(error, match=match):
+            self.predict()
+        self.station.refresh()
+        assert tuple(self.station.registry.references()) == before
+
+    def state(self, name: str) -> State:
+        """What the host is by an attestation of now."""
+        host = self.station.registry.host(name)
+        (result,) = attesting.attest(self.station, [host]).results
+        return result.state
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Desk]:
+    hosts = SoftwareAttester(name="host1"), SoftwareAttester(name="host2")
+    with SoftPool(tmp_path, *hosts) as pool, pool.station(tmp_path / "station") as station:
+        yield Desk(pool, station)
+
+
+def test_prediction_of_a_host_that_has_booted_malware(made: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It boots malware already, and predicts the same boot again, to become trusted."""
+    made.attacker.reboot(boot=MALWARE)
+    made.refused(PredictionError, "is not trusted now")
+    for module in (predicting, prediction):
+        monkeypatch.setattr(module, "check_can_be_predicted", lambda *_arguments: None)
+    made.predict()
+    assert made.state("host1") is State.TRUSTED
+
+
+def test_prediction_of_a_host_that_cannot_be_asked(made: Desk) -> None:
+    """What stands in the way of the quote would leave only the host's word."""
+    made.pool.answers[made.attacker.host_id, "tpm_get_quote"] = ("HOST_OFFLINE", "OpaqueRef:x")
+    made.refused(CollectionError, "cannot reach the host")
+
+
+@pytest.mark.parametrize("pcr", FOREIGN)
+def test_prediction_of_other_registers(made: Desk, pcr: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another boot loader or Secure Boot off, told beside a boot that is good."""
+    events = (*boot_log_of(made.attacker), BootEvent(pcr, {"sha256": bytes(32)}, "program evil.efi"))
+    made.says(untrusted_boot_log=events)
+    made.refused(PredictionError, f"tells of PCR {pcr}: it may tell of PCR 8 and 9 only")
+    good = made.values(pcr)
+    monkeypatch.setattr(prediction, "PREDICTED_PCRS", (8, 9, pcr))
+    if made.attacker.pcrs["sha256"][pcr] in (bytes(32), b"\xff" * 32):
+        made.refused(PredictionError, "it is blank now")  # the second defence
+    else:
+        made.predict()
+        assert made.values(pcr) > good
+
+
+def test_prediction_of_another_host(made: Desk) -> None:
+    """The attacker's host hands on what another host says, of a boot of that host."""
+    made.says(MALWARE, of=made.victim)
+    made.refused(PredictionError, f"is of the host {made.victim.host_id}, not of host1")
+
+
+def test_prediction_counts_for_nobody_else(made: Desk) -> None:
+    made.predict()
+    made.victim.reboot(boot=MALWARE)
+    assert made.state("host2") is State.UNTRUSTED_MEASUREMENT
+
+
+def test_prediction_by_a_compromised_dom0_that_was_trusted(made: Desk) -> None:
+    """What is not proven, docs/threat-model.md: who says yes believes dom0. All other registers stay."""
+    good = {pcr: made.values(pcr) for pcr in FOREIGN}
+    made.predict()
+    made.attacker.reboot(boot=MALWARE)
+    assert made.state("host1") is State.TRUSTED
+    assert {pcr: made.values(pcr) for pcr in FOREIGN} == good
+
+
+def test_word_that_measured_boot_was_undone(made: Desk) -> None:
+    """An attacker who boots something else says that an update did it."""
+    document = {"untrusted_boot_setup": BootSetup("grub-tpm", "undone", "an update, believe me")}
+    made.attacker.reboot(boot=MALWARE)
+    answer = made.attacker.text
+
+    def lying(nonce: bytes, selection: Any) -> str:
+        return answer(nonce, selection, evidence=document)
+
+    made.attacker.text = lying  # type: ignore[method-assign]
+    assert made.state("host1") is State.UNTRUSTED_MEASUREMENT
+    assert json.loads(lying(bytes(32), None))["measured_boot"]["state"] == "undone"

@@ -1,0 +1,239 @@
+"""``baseline predict``: what comes of what a host says of its next boot, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.evidence_maker import SoftwareAttester
+from support.measured_boot import BOOT
+from support.soft_pool import POLICY_TEXT, SoftPool, boot_log_of, prediction_text
+from xentpm_lib.verifier.cli import command_line
+from xentpm_lib.verifier.operations import approving, predicting
+from xentpm_lib.verifier.records import ReferenceValues
+from xentpm_lib.verifier.station import Station
+
+PREDICT = "tpm_predict_boot"
+INITRD = (9, 0x0D, b"/boot/initrd-4.19-xen.img")
+UPDATED = tuple((9, 0x0D, b"/boot/initrd-4.19-xen.img 2") if one == INITRD else one for one in BOOT)
+
+
+class Desk:
+    """A pool of two hosts with their baselines; ``host`` was updated and not restarted yet."""
+
+    def __init__(self, place: Path, pool: SoftPool, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pool, self.home, self._capsys = pool, place / "station", capsys
+        self.host, self.other = pool.hosts.values()
+        pool.station(self.home).close()
+        self.updated()
+
+    def updated(self, boot: Any = UPDATED, **changes: Any) -> None:
+        self.pool.answers[self.host.host_id, PREDICT] = prediction_text(self.host, boot, **changes)
+
+    def run(self, *words: str, status: int = 0) -> tuple[str, str]:
+        ended = command_line.run([*words, "--home", str(self.home)])
+        said = self._capsys.readouterr()
+        assert ended == status, said
+        return said.out, said.err
+
+    def predict(self, *words: str, status: int = 0) -> tuple[str, str]:
+        return self.run("baseline", "predict", "host1", *words, status=status)
+
+    def states(self) -> dict[str, str]:
+        command_line.run(["attest", "--json", "--home", str(self.home)])
+        return {one["host"]["name"]: one["state"] for one in json.loads(self._capsys.readouterr().out)}
+
+    def references(self) -> tuple[ReferenceValues, ...]:
+        with Station.open(self.home) as station:
+            return tuple(station.registry.references())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+    hosts = SoftwareAttester(name="host1"), SoftwareAttester(name="host2")
+    with SoftPool(tmp_path, *hosts) as pool:
+        yield Desk(tmp_path, pool, capsys)
+
+
+class Terminal(io.StringIO):
+    """A terminal at which somebody has typed already."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_update_without_an_alarm(desk: Desk) -> None:
+    assert desk.states() == {"host1": "trusted", "host2": "trusted"}
+    out, err = desk.predict("--label", "update", "--yes")
+    assert "host1 will boot 'XenServer'. What will be different then:" in out
+    assert "PCR 9 (sha256): Xen, dom0 kernel or initrd" in out and "PCR 8" not in out
+    assert "/boot/initrd-4.19-xen.img 2" in out
+    assert "No TPM has signed this: it is the host's own word." in out
+    assert "you yourself have just updated this host" in out
+    assert "host1: prepared as update (" in out and "Next: restart host1" in err
+    assert desk.states() == {"host1": "trusted", "host2": "trusted"}
+    desk.host.reboot(boot=UPDATED)
+    assert desk.states()["host1"] == "trusted"
+    old = desk.references()[0]
+    assert f"xentpm-attest baseline retire {old.reference_id[:8]}" in err
+    desk.run("baseline", "retire", old.reference_id[:8])
+    assert desk.states()["host1"] == "trusted"
+    desk.host.reboot(boot=BOOT)
+    assert desk.states()["host1"] == "untrusted-measurement"
+
+
+def test_what_is_stored(desk: Desk) -> None:
+    desk.predict("--yes")
+    *_, new = desk.references()
+    assert (new.origin, new.source_host, new.hosts) == ("predicted", desk.host.host_id, {desk.host.host_id})
+    assert new.label.startswith("predicted 2") and not new.groups and new.created_by
+    with Station.open(desk.home) as station:
+        assert station.store.get_blob(new.event_log) is not None
+    out, _ = desk.run("history", "host1")
+    assert f"baseline predicted: {new.label}" in out
+
+
+def test_for_programs(desk: Desk) -> None:
+    notes = ("the entry is the first one: grubenv is empty",)
+    desk.updated(untrusted_notes=notes)
+    out, err = desk.predict("--yes", "--json")
+    told = json.loads(out)
+    assert told["baseline"]["origin"] == "predicted" and told["notes"] == list(notes)
+    assert (told["entry"], [one["pcr"] for one in told["differences"]]) == ("XenServer", [9])
+    assert not err
+
+
+def test_the_question_is_asked_after_what_will_be_different(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.updated(untrusted_notes=("grubenv is empty",))
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    out, err = desk.predict(status=1)
+    assert "Shall host1 be trusted when it has booted this? (yes/no)" in err
+    assert "nothing was prepared" in err and "had to assume:\n    grubenv is empty" in out
+    assert len(desk.references()) == 2
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    out, err = desk.predict("--json")
+    assert "it is the host's own word" in err and json.loads(out)["baseline"]
+    assert len(desk.references()) == 3
+
+
+def test_nobody_is_asked_without_a_terminal(desk: Desk) -> None:
+    _, err = desk.predict(status=1)
+    assert "nothing was prepared" in err and len(desk.references()) == 2
+
+
+def test_nothing_to_prepare(desk: Desk) -> None:
+    desk.updated(BOOT)
+    out, _ = desk.predict()
+    assert out == "host1: the next boot will be the same; nothing to prepare\n"
+    assert json.loads(desk.predict("--json")[0]) == {
+        "baseline": None,
+        "differences": [],
+        "entry": "XenServer",
+        "notes": [],
+    }
+    desk.updated()
+    desk.predict("--label", "update", "--yes")
+    out, _ = desk.predict()
+    assert out == "host1: update has the next boot already; nothing to prepare\n"
+    assert len(desk.references()) == 3
+
+
+def test_what_is_different_is_named_without_a_firmware_log(desk: Desk) -> None:
+    """By the boot log of this boot, or by the one that was kept with a baseline of the same value."""
+    desk.host.send_log, desk.host.boot_log = False, boot_log_of(desk.host)
+    assert "changed: /boot/initrd-4.19-xen.img" in desk.predict("--label", "second", "--yes")[0]
+    desk.host.reboot(boot=UPDATED, boot_log=boot_log_of(desk.host, BOOT))  # its files are others again
+    third = tuple((9, 0x0D, b"/boot/initrd-4.19-xen.img 3") if one == INITRD else one for one in BOOT)
+    desk.updated(third)
+    assert "changed: /boot/initrd-4.19-xen.img 2" in desk.predict("--yes")[0]
+
+
+def test_a_host_without_any_log(desk: Desk) -> None:
+    desk.host.send_log = False
+    out, _ = desk.predict("--yes")
+    assert "PCR 9 (sha256)" in out and "initrd-4.19" not in out
+
+
+ONE_IMAGE = POLICY_TEXT.replace("shared = [0, 2, 4, 7]", "shared = [0, 2, 4, 7, 8, 9]").replace(
+    "per_host = [1, 8, 9]", "per_host = [1]"
+)
+
+
+def test_a_group_of_one_image(desk: Desk, tmp_path: Path) -> None:
+    """Predicted once, for all: the others are trusted after the update by it and by their own PCR 1."""
+    policy = tmp_path / "image.toml"
+    policy.write_text(ONE_IMAGE)
+    desk.run("policy", "assign", str(policy))
+    desk.predict("--label", "update", "--for-group", "--yes")
+    for host in (desk.host, desk.other):
+        host.reboot(boot=UPDATED)
+        assert set(desk.states().values()) == {"trusted"}
+    assert desk.references()[-1].groups == {"default"}
+
+
+def test_without_the_group_it_counts_for_the_host_alone(desk: Desk, tmp_path: Path) -> None:
+    policy = tmp_path / "image.toml"
+    policy.write_text(ONE_IMAGE)
+    desk.run("policy", "assign", str(policy))
+    desk.predict("--yes")
+    for host in (desk.host, desk.other):
+        host.reboot(boot=UPDATED)
+    assert desk.states() == {"host1": "trusted", "host2": "untrusted-measurement"}
+
+
+# Refusals: nothing is stored
+
+
+def refused(desk: Desk, *words: str) -> str:
+    before = desk.references()
+    _, err = desk.predict("--yes", *words, status=1)
+    assert desk.references() == before
+    return err
+
+
+def test_a_plugin_that_is_too_old(desk: Desk) -> None:
+    del desk.pool.answers[desk.host.host_id, PREDICT]
+    err = refused(desk)
+    assert f"UNKNOWN_XENAPI_PLUGIN_FUNCTION: {PREDICT}" in err
+    assert "install the newer supplemental pack" in err
+
+
+def test_a_host_that_cannot_predict(desk: Desk) -> None:
+    said = ("XENTPM_BOOT", "grub.cfg line 7: a function is called", "See docs.", "xentpm[7]")
+    desk.pool.answers[desk.host.host_id, PREDICT] = said
+    err = refused(desk)
+    assert "grub.cfg line 7" in err and "See docs." in err
+
+
+def test_a_host_that_is_off(desk: Desk) -> None:
+    for function in ("tpm_get_quote", PREDICT):
+        desk.pool.answers[desk.host.host_id, function] = ("HOST_OFFLINE", "OpaqueRef:x")
+    assert "cannot reach the host" in refused(desk)
+
+
+def test_an_untrusted_host_is_not_even_asked(desk: Desk) -> None:
+    desk.host.reboot(boot=UPDATED)
+    err = refused(desk)
+    assert "is not trusted now (PCR_CHANGED)" in err and "xentpm-attest explain host1" in err
+    assert PREDICT not in [call[1][3] for call in desk.pool.calls if call[0] == "host.call_plugin"]
+
+
+def test_a_host_without_a_baseline(desk: Desk) -> None:
+    desk.run("baseline", "retire", desk.references()[0].reference_id)
+    assert "NO_REFERENCE_VALUES" in refused(desk)
+
+
+def test_what_counts_was_changed_meanwhile(desk: Desk) -> None:
+    with Station.open(desk.home) as station:
+        prepared = predicting.prepare(station, station.registry.host("host1"))
+        desk.run("baseline", "retire", desk.references()[0].reference_id)
+        with pytest.raises(Exception, match="changed meanwhile"):
+            approving.approve(station, prepared.proposal, None, False, False)
+    assert [one.origin for one in desk.references()] == ["captured", "captured"]
