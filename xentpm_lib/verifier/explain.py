@@ -19,7 +19,7 @@ from xentpm_lib.verifier.explanation import Explanation, Paragraph
 from xentpm_lib.verifier.findings import Category, Finding, Severity, advice_for
 from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.records import PoolRecord, ReferenceValues, UnenrolledHost
-from xentpm_lib.verifier.reference.changes import Shown, changed_register, event_at
+from xentpm_lib.verifier.reference.changes import Shown, changed_register, changed_since_boot, event_at
 from xentpm_lib.verifier.result import AttestationResult, State, Verdict
 
 __all__ = ["Known", "explain", "explain_unenrolled", "stored_evidence"]
@@ -205,6 +205,9 @@ def _explained(
     what, notes = one_line(found.component), list[str]()
     if found.code == "PCR_CHANGED":
         notes, narrowed = changed_register(found, shown, known.references, known.logs)
+        what = narrowed or what
+    elif found.code == "BOOT_LOG_MISMATCH":
+        notes, narrowed = changed_since_boot(found, shown, known.references, known.logs)
         what = narrowed or what
     elif shown is not None and event_at(found.where, shown):
         notes = ["the event: " + event_at(found.where, shown)]

@@ -277,7 +277,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         _WARNING,
         True,
         "Boot files were changed after this boot; the next boot will differ",
-        "Find out who changed them and why.",
+        "Planned: xentpm-attest baseline predict HOST, then restart. Else find out who changed them.",
     ),
     # What dom0 says of its measured boot set-up: a word that no TPM has signed.
     "MEASURED_BOOT_UNDONE": FindingKind(

@@ -86,10 +86,11 @@ def test_the_boot_log_tells_where_the_firmware_log_does_not():
         value = extend("sha256", value, digest("sha256", event))
     host.pcrs["sha256"][9] = value
     boot_log = tuple(
-        BootEvent(9, {"sha256": digest("sha256", text)}, text.decode()) for text in (b"grub.cfg", b"xen.gz")
+        BootEvent(9, {"sha256": digest("sha256", text)}, f"/{text.decode()}")
+        for text in (b"grub.cfg", b"xen.gz")
     )
     found = measurements(host.pcrs, host.event_log(), boot_log)
-    assert [event.text for event in found["sha256", 9]] == ["grub.cfg", "xen.gz"]
+    assert [event.text for event in found["sha256", 9]] == ["/grub.cfg", "/xen.gz"]
     assert not any(event.proven for event in found["sha256", 9])
     assert ("sha256", 0) in found
     assert measurements(host.pcrs, None, boot_log[:1]) == {}

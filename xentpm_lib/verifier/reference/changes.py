@@ -14,10 +14,11 @@ from xentpm_lib.verifier.findings import Finding
 from xentpm_lib.verifier.records import ReferenceValues
 from xentpm_lib.verifier.reference.diff import EventChange, event_changes
 from xentpm_lib.verifier.reference.event_text import event_line
-from xentpm_lib.verifier.reference.measured import Register, measurements
+from xentpm_lib.verifier.reference.grub_names import COMMAND_LINE, CONFIGURATION
+from xentpm_lib.verifier.reference.measured import Register, claimed_events, measurements
 from xentpm_lib.verifier.reference.words import change_lines
 
-__all__ = ["Shown", "changed_register", "event_at"]
+__all__ = ["Shown", "changed_register", "changed_since_boot", "event_at"]
 
 _WHERE = re.compile(r"([a-z0-9_]+):([0-9]{1,2})")
 _EVENT = re.compile(r"event_log\[([0-9]{1,5})\]")
@@ -25,19 +26,9 @@ _NO_LOG = (
     "No log tells which part of it changed: most Xen hosts have none."
     " Compare the host's files with those of a good host."
 )
-_CONFIGURATION = "boot configuration"
-_FILES = (  # in the name of a file that a boot loader reads, and what it is then
-    ("grub.cfg", _CONFIGURATION),
-    ("initrd", "dom0 initrd"),
-    ("initramfs", "dom0 initrd"),
-    ("vmlinuz", "dom0 kernel"),
-    ("tboot", "tboot"),
-    ("xen", "Xen"),
-)
-_COMMAND_LINE = "command line of "
-_LINES = ("kernel_cmdline:", "module_cmdline:")  # what GRUB's log calls the two kinds
-_LOADERS = ("multiboot2", "module2", "linux", "multiboot", "module")
 _GRUB_COMMANDS, _GRUB_FILES = 8, 9
+_NO_LOG_SINCE = "No log of this boot tells which: compare the files' dates."
+_ON_DISK = "By the host's own word, since this boot:"
 
 
 class Shown(Protocol):
@@ -63,10 +54,9 @@ def changed_register(
 
     references: of the host. logs: SHA-256, hex, to the firmware event logs that they name.
     """
-    match = _WHERE.fullmatch(found.where)
-    if match is None:
+    register = _register(found)
+    if register is None:
         return [], ""
-    register = match.group(1), int(match.group(2))
     reference = _compared(found, register, references)
     if shown is None or reference is None:
         return [_NO_LOG], ""
@@ -76,6 +66,32 @@ def changed_register(
         return [_NO_LOG], ""
     changes = event_changes(before[register], after[register])
     return change_lines(changes), _narrowed(register[1], changes)
+
+
+def changed_since_boot(
+    found: Finding, shown: Shown | None, references: Sequence[ReferenceValues], logs: Mapping[str, bytes]
+) -> tuple[list[str], str]:
+    """What a BOOT_LOG_MISMATCH is about, as ``changed_register``: the host's files beside what it booted.
+
+    What it booted is known by a log that leads to the signed value, of the host or of a reference. What its
+    files are now is its own word.
+    """
+    register = _register(found)
+    if register is None or shown is None or shown.boot_log is None:
+        return [], ""
+    before = measurements(shown.pcrs, shown.event_log)
+    reference = _compared(found, register, references)
+    if register not in before and reference is not None:
+        before = measurements(reference.pcrs, logs.get(reference.event_log), reference.boot_log)
+    if register not in before:
+        return [_NO_LOG_SINCE], ""
+    changes = event_changes(before[register], claimed_events(register, shown.boot_log))
+    return [_ON_DISK, *change_lines(changes)], _narrowed(register[1], changes)
+
+
+def _register(found: Finding) -> Register | None:
+    match = _WHERE.fullmatch(found.where)
+    return None if match is None else (match.group(1), int(match.group(2)))
 
 
 def _compared(
@@ -92,30 +108,10 @@ def _narrowed(pcr: int, changes: Sequence[EventChange]) -> str:
 
     The name is the one from the known-good boot, where there is one: the other is a claim of the host.
     """
-    texts = [event.text for event in (one.a or one.b for one in changes) if event is not None]
-    if pcr == _GRUB_FILES:
-        names = [_file_name(text) for text in texts]
-    elif pcr == _GRUB_COMMANDS:
-        names = [_command_name(text, before) for text, before in zip(texts, ["", *texts], strict=False)]
-        if any(name.startswith(_COMMAND_LINE) for name in names):  # then the menu entry is another, too
-            names = [name for name in names if name != _CONFIGURATION]
-    else:
-        names = [""]
+    names = [one.what for one in changes] if pcr in (_GRUB_COMMANDS, _GRUB_FILES) else [""]
+    if any(name.startswith(COMMAND_LINE) for name in names):  # then the menu entry is another, too
+        names = [name for name in names if name != CONFIGURATION]
     return ", ".join(dict.fromkeys(names)) if all(names) else ""
-
-
-def _file_name(path: str) -> str:
-    name = path.rpartition("/")[2]
-    return next((what for part, what in _FILES if part in name), "")
-
-
-def _command_name(text: str, before: str) -> str:
-    """What a GRUB command is about. before: the changed event before it, the command with the file's name."""
-    if not text.startswith(_LINES):
-        return _CONFIGURATION if text.startswith("grub_cmd:") else ""
-    words = before.split()
-    file = _file_name(words[2]) if len(words) > 2 and words[1] in _LOADERS else ""
-    return _COMMAND_LINE + (file or ("Xen or tboot" if text.startswith(_LINES[0]) else "a module"))
 
 
 def event_at(where: str, shown: Shown) -> str:

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.verifier.appraisal.components import component
 from xentpm_lib.verifier.policy.model import BootPath, Policy
+from xentpm_lib.verifier.reference.grub_names import event_names, event_subject
 from xentpm_lib.verifier.reference.measured import MeasuredEvent, Measurements, Register
 
 __all__ = ["Difference", "EventChange", "compared_registers", "diff", "event_changes"]
@@ -21,10 +22,13 @@ class EventChange:
     """One measurement that is another one, or there in one boot only.
 
     a, b: the event in the first and in the second boot; None where there is none. Never both None.
+    what: what it is about, as ``event_names`` says, by the first boot where it has the event: the second may
+    be one that nobody approved.
     """
 
     a: MeasuredEvent | None
     b: MeasuredEvent | None
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +80,71 @@ def compared_registers(policy: Policy) -> tuple[Register, ...]:
 
 
 def event_changes(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> tuple[EventChange, ...]:
-    """What is different between two lists of measurements, in order. Their texts do not matter."""
-    digests_a, digests_b = [event.digest for event in a], [event.digest for event in b]
+    """What is different between two lists of measurements, in order; by their digests, not by their texts."""
+    named_a, named_b = _named(a), _named(b)
     if max(len(a), len(b)) > _MAX_MATCHED:
-        return _first_change(a, b)
+        return _first_change(named_a, named_b)
     found: list[EventChange] = []
-    matcher = SequenceMatcher(None, digests_a, digests_b, autojunk=False)
+    matcher = SequenceMatcher(None, [one.digest for one in a], [one.digest for one in b], autojunk=False)
     for kind, start_a, end_a, start_b, end_b in matcher.get_opcodes():
         if kind != "equal":
-            found += _paired(a[start_a:end_a], b[start_b:end_b])
+            found += _paired(named_a[start_a:end_a], named_b[start_b:end_b])
     return tuple(found)
 
 
-def _first_change(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> tuple[EventChange, ...]:
+_Named = tuple[MeasuredEvent, str]
+
+
+def _named(events: Sequence[MeasuredEvent]) -> list[_Named]:
+    return list(zip(events, event_names(event.text for event in events), strict=True))
+
+
+def _change(a: _Named | None, b: _Named | None) -> EventChange:
+    what = next((name for one in (a, b) if one is not None for name in one[1:]), "")
+    return EventChange(None if a is None else a[0], None if b is None else b[0], what)
+
+
+def _first_change(a: Sequence[_Named], b: Sequence[_Named]) -> tuple[EventChange, ...]:
     for number in range(max(len(a), len(b))):
         one = a[number] if number < len(a) else None
         other = b[number] if number < len(b) else None
-        if one is None or other is None or one.digest != other.digest:
-            return (EventChange(one, other),)
+        if one is None or other is None or one[0].digest != other[0].digest:
+            return (_change(one, other),)
     return ()
 
 
-def _paired(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> list[EventChange]:
-    """Pair what changed: by place when nothing came or went, for places are proven; else by text."""
+def _paired(a: Sequence[_Named], b: Sequence[_Named]) -> list[EventChange]:
+    """Pair what changed: by place when nothing came or went, for places are proven; else by text, and what
+    is left by what it is about. What came is told at its place."""
     if len(a) == len(b):
-        return [EventChange(one, other) for one, other in zip(a, b, strict=True)]
-    left = list(b)
-    found = []
-    for event in a:
-        other = next((one for one in left if one.text == event.text), None)
+        return [_change(one, other) for one, other in zip(a, b, strict=True)]
+    partners = _partners([event.text for event, _ in a], [event.text for event, _ in b], {})
+    partners = _partners([_subject(one) for one in a], [_subject(one) for one in b], partners)
+    found, told = [], 0
+    for number, one in enumerate(a):
+        other = partners.get(number)
         if other is not None:
-            left.remove(other)
-        found.append(EventChange(event, other))
-    return found + [EventChange(None, event) for event in left]
+            came = [new for new in range(told, other) if new not in partners.values()]
+            found += [_change(None, b[new]) for new in came]
+            told = max(told, other + 1)
+        found.append(_change(one, None if other is None else b[other]))
+    rest = [new for new in range(told, len(b)) if new not in partners.values()]
+    return found + [_change(None, b[new]) for new in rest]
+
+
+def _subject(one: _Named) -> str:
+    return event_subject(one[0].text, one[1])
+
+
+def _partners(a: Sequence[str], b: Sequence[str], known: dict[int, int]) -> dict[int, int]:
+    """Numbers of the first list to numbers of equal words in the second, beside those that are known."""
+    partners, free = dict(known), [number for number in range(len(b)) if number not in known.values()]
+    for number, text in enumerate(a):
+        other = None if number in partners else next((one for one in free if b[one] == text), None)
+        if other is not None:
+            partners[number] = other
+            free.remove(other)
+    return partners
 
 
 def _registers(values: PcrValues) -> set[Register]:

@@ -26,7 +26,7 @@ from xentpm_lib.evidence.event_types import (
     event_type_name,
 )
 
-__all__ = ["MAX_LINE", "event_line", "is_own_digest", "one_line"]
+__all__ = ["MAX_LINE", "event_line", "is_digest_of", "is_own_digest", "one_line"]
 
 MAX_LINE = 4096  # characters
 _GRUB_KINDS = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ")
@@ -47,7 +47,11 @@ def event_line(event: Event) -> str:
 
 def is_own_digest(event: Event, bank: str) -> bool:
     """Whether the digest is that of the event's data, so that its text is not only a claim."""
-    wanted, data = event.digests.get(bank), event.data
+    return is_digest_of(event.data, event.digests.get(bank), bank)
+
+
+def is_digest_of(data: bytes, wanted: bytes | None, bank: str) -> bool:
+    """Whether ``data`` was measured; of GRUB's commands, what is behind the word for their kind."""
     commands = [data[len(kind) :].rstrip(b"\0") for kind in _GRUB_KINDS if data.startswith(kind)]
     try:
         return any(digest(bank, one) == wanted for one in (data, *commands))

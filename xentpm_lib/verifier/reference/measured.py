@@ -14,9 +14,9 @@ from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.event_log import EventLog, parse_event_log
 from xentpm_lib.evidence.event_types import EV_NO_ACTION
 from xentpm_lib.evidence.pcr import PcrValues, replay, start_values
-from xentpm_lib.verifier.reference.event_text import event_line, is_own_digest, one_line
+from xentpm_lib.verifier.reference.event_text import event_line, is_digest_of, is_own_digest, one_line
 
-__all__ = ["MeasuredEvent", "Measurements", "measurements"]
+__all__ = ["MeasuredEvent", "Measurements", "claimed_events", "measurements"]
 
 Register = tuple[str, int]
 """Bank and PCR."""
@@ -57,6 +57,12 @@ def measurements(
     return found
 
 
+def claimed_events(register: Register, boot_log: Iterable[BootEvent]) -> tuple[MeasuredEvent, ...]:
+    """What a boot log says of a register, whether it leads to its value or not: the host's word."""
+    bank, pcr = register
+    return tuple(event for number, event in _of_boot_log(bank, boot_log)[1] if number == pcr)
+
+
 _Source = tuple[dict[int, bytes], list[tuple[int, MeasuredEvent]]]
 
 
@@ -85,10 +91,13 @@ def _of_event_log(bank: str, log: EventLog | None) -> _Source:
 
 def _of_boot_log(bank: str, log: Iterable[BootEvent]) -> _Source:
     return start_values(bank, dynamic_launch=True), [
-        (event.pcr, MeasuredEvent(event.digests[bank], one_line(event.description), False))
-        for event in log
-        if bank in event.digests
+        (event.pcr, _measured(event, bank)) for event in log if bank in event.digests
     ]
+
+
+def _measured(event: BootEvent, bank: str) -> MeasuredEvent:
+    digest, text = event.digests[bank], event.description
+    return MeasuredEvent(digest, one_line(text), is_digest_of(text.encode("ascii", "replace"), digest, bank))
 
 
 def _replayed(
