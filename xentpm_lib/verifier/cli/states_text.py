@@ -33,6 +33,7 @@ _OWN_REASONS = {
 }
 
 _SHORT = {
+    "BOOT_LOG_MISMATCH": "boot files were changed after the boot",
     "EK_FIRST_USE": "TPM trusted on first use",
     "MEASURED_BOOT_PENDING": "measured boot begins with the next restart, it says",
     "MEASURED_BOOT_UNDONE": "measured boot was undone, it says",

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import VerifiedEvidence
 
-__all__ = ["KeptLogs", "proven_logs"]
+__all__ = ["BOOT_LOGS_A_BOOT", "KeptLogs", "proven_logs"]
+
+BOOT_LOGS_A_BOOT = 8
+"""A boot log is another one after each change of the boot files, as an update makes them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    """boot: TPM's reset and restart count. logs: what stands for the logs, in this process only."""
+    """boot: TPM's reset and restart count. The others stand for logs, in this process only."""
 
     boot: tuple[int, int]
-    logs: int
+    event_log: int | None = None
+    boot_logs: set[int] = field(default_factory=set)
 
 
 def proven_logs(evidence: QuoteEvidence, verified: VerifiedEvidence) -> QuoteEvidence:
-    """The evidence with only the PCR values that the TPM signed, and the logs that lead to them."""
+    """The evidence with only the PCR values that the TPM signed, and an event log that leads to them.
+
+    A boot log that does not lead to them stays: it tells which files were changed after the boot.
+    """
     return evidence._replace(
         untrusted_pcrs=verified.pcrs,
         untrusted_event_log=None if verified.events is None else evidence.untrusted_event_log,
-        untrusted_boot_log=verified.boot_log,
     )
 
 
 class KeptLogs:
-    """Lets through one pair of logs for each boot of a host: nothing is measured by it after the boot.
+    """Lets through one event log for each boot of a host: nothing is measured by firmware after the boot; and
+    a few boot logs, which tell of files.
 
     What an event says of itself is not proven by its digest, so a host can make any number of logs that lead
     to the same values. This is of one process; how much is kept of a host in a day, the store says
@@ -39,16 +46,27 @@ class KeptLogs:
         self._kept: dict[str, _Kept] = {}
 
     def evidence(self, host_id: str, evidence: QuoteEvidence, verified: VerifiedEvidence) -> QuoteEvidence:
-        """What of the evidence to keep: without logs that differ from the first ones of this boot."""
+        """What of the evidence to keep: without logs that are too many for this boot."""
         proven = proven_logs(evidence, verified)
-        if proven.untrusted_event_log is None and proven.untrusted_boot_log is None:
-            return proven
-        attest = verified.attest
-        boot = (attest.reset_count, attest.restart_count)
-        logs = hash((proven.untrusted_event_log, repr(proven.untrusted_boot_log)))
+        log, boot_log = proven.untrusted_event_log, proven.untrusted_boot_log
+        boot = (verified.attest.reset_count, verified.attest.restart_count)
         kept = self._kept.get(host_id)
         if kept is None or kept.boot != boot:
-            self._kept[host_id] = _Kept(boot, logs)
-        elif kept.logs != logs:
-            return proven._replace(untrusted_event_log=None, untrusted_boot_log=None)
+            kept = self._kept[host_id] = _Kept(boot)
+        if log is not None and not _is_first(kept, hash(log)):
+            proven = proven._replace(untrusted_event_log=None)
+        if boot_log is not None and not _is_among_few(kept, hash(repr(boot_log))):
+            proven = proven._replace(untrusted_boot_log=None)
         return proven
+
+
+def _is_first(kept: _Kept, log: int) -> bool:
+    if kept.event_log is None:
+        kept.event_log = log
+    return kept.event_log == log
+
+
+def _is_among_few(kept: _Kept, boot_log: int) -> bool:
+    if len(kept.boot_logs) < BOOT_LOGS_A_BOOT:
+        kept.boot_logs.add(boot_log)
+    return boot_log in kept.boot_logs

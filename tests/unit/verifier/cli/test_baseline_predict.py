@@ -13,6 +13,7 @@ import pytest
 from support.evidence_maker import SoftwareAttester
 from support.measured_boot import BOOT
 from support.soft_pool import POLICY_TEXT, SoftPool, boot_log_of, prediction_text
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.verifier.cli import command_line
 from xentpm_lib.verifier.operations import approving, predicting
 from xentpm_lib.verifier.records import ReferenceValues
@@ -153,6 +154,30 @@ def test_what_is_different_is_named_without_a_firmware_log(desk: Desk) -> None:
     third = tuple((9, 0x0D, b"/boot/initrd-4.19-xen.img 3") if one == INITRD else one for one in BOOT)
     desk.updated(third)
     assert "changed: /boot/initrd-4.19-xen.img 2" in desk.predict("--yes")[0]
+
+
+def test_files_that_were_changed_are_told_before_the_restart(desk: Desk) -> None:
+    """What the host says of its files does not lead to the signed values: it is kept, and explained."""
+    desk.host.boot_log = boot_log_of(desk.host, UPDATED)
+    out, _ = desk.run("attest", "host1")
+    assert "trusted  boot files were changed after the boot" in out
+    out = " ".join(desk.run("explain", "host1")[0].split())
+    assert "the next boot will differ: dom0 initrd (sha256:9)" in out
+    assert "By the host's own word, since this boot: changed: /boot/initrd-4.19-xen.img" in out
+    assert "xentpm-attest baseline predict host1, then restart" in out
+
+
+def test_a_host_that_says_that_an_update_undid_its_measured_boot(desk: Desk) -> None:
+    told = desk.host.text
+    desk.host.text = lambda *args: told(  # type: ignore[method-assign]
+        *args, evidence={"untrusted_boot_setup": BootSetup("grub-tpm", "undone", "grubx64.efi: no tpm")}
+    )
+    assert "measured boot was undone, it says" in desk.run("attest", "host1")[0]
+    desk.host.reboot(boot=UPDATED)
+    assert "measured boot was undone, it says" in desk.run("attest", "host1", status=3)[0]
+    out, _ = desk.run("explain", "host1", status=3)
+    assert "measured boot was undone by an update" in " ".join(out.split())
+    assert "Run xentpm-boot enable on the host" in out
 
 
 def test_a_host_without_any_log(desk: Desk) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from support.evidence_maker import SoftwareAttester
 from xentpm_lib.evidence.attest import Attest
+from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.event_log import parse_event_log
 from xentpm_lib.evidence.pcr import PcrSelection
 from xentpm_lib.evidence.quote import QuoteEvidence
 from xentpm_lib.verifier.appraisal import VerifiedEvidence
-from xentpm_lib.verifier.fleet.kept_logs import KeptLogs, proven_logs
+from xentpm_lib.verifier.fleet.kept_logs import BOOT_LOGS_A_BOOT, KeptLogs, proven_logs
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def test_one_log_for_each_boot(sent):
     assert logs.evidence("host", evidence, verified) == evidence
     attest = verified.attest._replace(reset_count=verified.attest.reset_count + 1)
     assert logs.evidence("host", other, replace(verified, attest=attest)) == other
+
+
+def test_a_few_boot_logs_for_each_boot(sent):
+    """Also those that do not lead to the values: files were changed after the boot, and these are which."""
+    evidence, verified = sent
+    logs, made = KeptLogs(), []
+    for number in range(BOOT_LOGS_A_BOOT + 1):
+        events = (BootEvent(9, {"sha256": bytes([number]) * 32}, "/boot/initrd"),)
+        made.append(evidence._replace(untrusted_boot_log=events))
+    *few, last = made
+    assert [logs.evidence("host", one, verified) for one in few] == few
+    assert logs.evidence("host", last, verified) == last._replace(untrusted_boot_log=None)
+    assert logs.evidence("host", few[0], verified) == few[0]
+    attest = verified.attest._replace(restart_count=verified.attest.restart_count + 1)
+    assert logs.evidence("host", last, replace(verified, attest=attest)) == last
 
 
 def test_nothing_to_keep(sent):
