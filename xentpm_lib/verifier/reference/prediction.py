@@ -116,7 +116,7 @@ def predict(
     registers = _registers(prediction.untrusted_boot_log, present.pcrs, host)
     # 4. digests
     events = tuple(_of_banks(event, tuple(present.pcrs)) for event in prediction.untrusted_boot_log)
-    log = _log_without(evidence.events, registers) if present.event_log else None
+    log = None if evidence.events is None else _log_without(evidence.events, registers)
     reference = replace(
         present,
         pcrs=_replaced(present.pcrs, events, registers),
@@ -173,9 +173,7 @@ def _replaced(pcrs: PcrValues, events: Sequence[BootEvent], registers: frozenset
     return replaced
 
 
-def _log_without(log: EventLog | None, registers: frozenset[int]) -> bytes | None:
+def _log_without(log: EventLog, registers: frozenset[int]) -> bytes:
     """The log without the events of the registers, which will be others."""
-    if log is None:
-        return None
     kept = tuple(one for one in log.events if one.type == EV_NO_ACTION or one.pcr not in registers)
     return build_event_log(log._replace(events=kept))
