@@ -16,9 +16,12 @@ def postgresql():
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request, tmp_path):
     if request.param == "sqlite":
-        return "sqlite:///{}/store.sqlite".format(tmp_path)
+        yield "sqlite:///{}/store.sqlite".format(tmp_path)
+        return
     server = request.getfixturevalue("postgresql")
-    return server.url(server.new_database())
+    name = server.new_database()
+    yield server.url(name)
+    server.drop(name)
 
 
 @pytest.fixture
