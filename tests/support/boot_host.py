@@ -1,4 +1,4 @@
-"""A host that boots by GRUB, as a tree of files, and ``xentpm-boot`` on it: called in this process, or started."""
+"""A host that boots by GRUB, as a tree of files, and ``xentpm-boot`` on it, called here or in a process."""
 
 import gzip
 import hashlib

@@ -19,6 +19,7 @@ from xentpm_lib.errors import XenTpmError
 __all__ = [
     "MAXIMUM_FILE_BYTES",
     "digest_of",
+    "is_half_written",
     "read",
     "read_if_there",
     "remove",
@@ -155,6 +156,11 @@ def sweep(path: str) -> List[str]:
         else:
             remove(name)
     return kept
+
+
+def is_half_written(name: str) -> bool:
+    """Whether a file's name is one that `replace` gives to a file until it is complete."""
+    return _NEW in name
 
 
 def require_space(folder: str, size: int, what: str) -> None:

@@ -147,7 +147,6 @@ def disable(paths: Paths, setup: Setup) -> List[str]:
         told.append(_put_back(paths, file, originals.get(file.path)))
     told += _remove_entry(paths)
     if setup.spare:
-        durable.sweep(paths.at(setup.spare))
         durable.remove(paths.at(setup.spare))
     state.forget()
     return told
@@ -155,7 +154,6 @@ def disable(paths: Paths, setup: Setup) -> List[str]:
 
 def _put_back(paths: Paths, file: Original, original: Optional[bytes]) -> str:
     path = paths.at(file.path)
-    durable.sweep(path)
     if original is not None:
         durable.replace(path, original)
         return "{} is the stock image again".format(path)

@@ -55,7 +55,8 @@ def enable(paths: Paths, wishes: Wishes) -> Outcome:
 
 
 def _enable(paths: Paths, wishes: Wishes) -> Outcome:
-    setup, layout = State(paths).load(), BootLayout.find(paths)
+    setup = _load(paths, wishes.dry_run)
+    layout = BootLayout.find(paths)
     method = _method(layout, wishes, setup)
     if method != grub_tpm.METHOD:
         from xentpm_lib.host.boot import tboot
@@ -71,6 +72,15 @@ def _enable(paths: Paths, wishes: Wishes) -> Outcome:
         return Outcome("\n".join(_foretold(paths, layout, made)), data)
     told = grub_tpm.enable(paths, layout, made, setup)
     return Outcome("\n".join(told + ([_RESTART] if changes else [])), data)
+
+
+def _load(paths: Paths, dry_run: bool) -> Optional[Setup]:
+    """What is set up, with nothing half written beside it any more."""
+    state = State(paths)
+    setup = state.load()
+    if not dry_run:
+        state.sweep(setup)
+    return setup
 
 
 def _method(layout: BootLayout, wishes: Wishes, setup: Optional[Setup]) -> str:
@@ -114,11 +124,10 @@ def disable(paths: Paths, dry_run: bool) -> Outcome:
 
 
 def _disable(paths: Paths, dry_run: bool) -> Outcome:
-    state = State(paths)
-    setup = state.load()
+    setup = _load(paths, dry_run)
     if setup is None:
         if not dry_run:
-            state.forget()
+            State(paths).forget()
         return Outcome("Measured boot is not set up: nothing to do.", {"method": None, "changed": False})
     data = {"method": setup.method, "changed": not dry_run, "files": [file.path for file in setup.files]}
     if dry_run:

@@ -174,6 +174,16 @@ class State(NamedTuple):
             )
         return data
 
+    def sweep(self, setup: Optional[Setup]) -> None:
+        """Remove what a command that was cut short left half written. Raises: XenTpmError ``XENTPM_IO``."""
+        for name in self._names():
+            durable.sweep(self.file(name))
+            if durable.is_half_written(name):
+                durable.remove(self.file(name))
+        if setup is not None:
+            for path in [file.path for file in setup.files] + [setup.spare] * bool(setup.spare):
+                durable.sweep(self.paths.at(path))
+
     def tidy(self, setup: Setup) -> None:
         """Remove backups that nothing refers to. Raises: XenTpmError ``XENTPM_IO``."""
         needed = {file.sha256 for file in setup.files} | {_NAME}
