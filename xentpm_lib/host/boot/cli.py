@@ -47,7 +47,7 @@ def _probe(paths: Paths, _options: argparse.Namespace) -> Outcome:
     from xentpm_lib.host.boot.probe import probe
 
     found = probe(paths)
-    return Outcome(found.to_table(), json.loads(found.to_json()))
+    return Outcome(found.to_text(), json.loads(found.to_json()))
 
 
 def _predict(paths: Paths, _options: argparse.Namespace) -> Any:
@@ -126,7 +126,8 @@ def _add_enable(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would be done")
     parser.add_argument("--method", choices=METHODS, help="the way; the default is the one that fits")
     parser.add_argument("--default", action="store_true", help="tboot: make its menu entry the default")
-    parser.add_argument("--sinit", metavar="FILE", help="tboot: the SINIT module for this machine")
+    sinit = "tboot: the SINIT module for this machine, or bios: the BIOS brings it"
+    parser.add_argument("--sinit", metavar="FILE", help=sinit)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ _RESTART = (
     "Restart the host to have it measured. After that check: xentpm-boot status says active, and\n"
     "xentpm --status that GRUB measured into PCR 8 and 9."
 )
+_RESTART_BY_TBOOT = (
+    "Restart the host and choose that entry. After that check: xentpm --status tells of a dynamic launch\n"
+    "(PCR 17 to 22)."
+)
 _TEXTS = {
     "active": "Measured boot is set up and stands",
     "pending": "Measured boot is set up, but this boot was not measured by it",
@@ -59,9 +63,7 @@ def _enable(paths: Paths, wishes: Wishes) -> Outcome:
     layout = BootLayout.find(paths)
     method = _method(layout, wishes, setup)
     if method != grub_tpm.METHOD:
-        from xentpm_lib.host.boot import tboot
-
-        return tboot.enable(paths, layout, setup, wishes)
+        return _enable_tboot(paths, layout, setup, wishes)
     if wishes.default or wishes.sinit:
         raise UsageError("--default and --sinit go with --method tboot", "grub-tpm needs neither.")
     made = grub_tpm.plan(paths, layout, setup)
@@ -72,6 +74,21 @@ def _enable(paths: Paths, wishes: Wishes) -> Outcome:
         return Outcome("\n".join(_foretold(paths, layout, made)), data)
     told = grub_tpm.enable(paths, layout, made, setup)
     return Outcome("\n".join(told + ([_RESTART] if changes else [])), data)
+
+
+def _enable_tboot(paths: Paths, layout: BootLayout, setup: Optional[Setup], wishes: Wishes) -> Outcome:
+    from xentpm_lib.host.boot import tboot
+
+    made = tboot.plan(paths, layout, setup, wishes.default, wishes.sinit)
+    data: Dict[str, Any] = {"method": tboot.METHOD, "changed": not (made.done or wishes.dry_run)}
+    data.update(files=[made.config], entry=made.entry)
+    if wishes.dry_run:
+        told = made.diff(paths) or "{} has the entry, as it was set up".format(paths.at(made.config))
+        return Outcome(told + "\nNothing was changed.", data)
+    told_lines = tboot.enable(paths, made, setup)
+    if made.done:
+        return Outcome("\n".join(told_lines), data)
+    return Outcome("\n".join([*told_lines, _RESTART_BY_TBOOT]), data)
 
 
 def _load(paths: Paths, dry_run: bool) -> Optional[Setup]:

@@ -57,8 +57,9 @@ class Setup(NamedTuple):
     files: what was replaced, first the one that boots; each original is kept as a backup.
     ours: the SHA-256 of every image or configuration that we wrote in place of those, the newest last.
     spare: the copy of the original that the firmware can start, below dom0's root; empty where there is none.
-    entry: the text of the menu entry that was added (tboot). default: the line that chose the default entry
-    before, where that was changed.
+    entry: the text of the menu entry that was added (tboot).
+    default_before, default_ours: the line that chose the default entry, and the one in its place; empty where
+    that was not changed.
     """
 
     method: str
@@ -67,7 +68,8 @@ class Setup(NamedTuple):
     ours: Tuple[str, ...] = ()
     spare: str = ""
     entry: str = ""
-    default: str = ""
+    default_before: str = ""
+    default_ours: str = ""
     since: str = ""
     boot_id: str = ""
 

@@ -60,7 +60,7 @@ def _problems(paths: Paths, setup: Setup) -> Iterator[str]:
     for file in setup.files:
         path = paths.at(file.path)
         if setup.method == "tboot":
-            yield from _tboot_problems(paths, path, setup)
+            yield from _tboot_problems(path, setup)
             continue
         digest = look.digest(path)
         if digest is None:
@@ -71,14 +71,18 @@ def _problems(paths: Paths, setup: Setup) -> Iterator[str]:
     look.store()
 
 
-def _tboot_problems(paths: Paths, path: str, setup: Setup) -> List[str]:
-    from xentpm_lib.host.boot.tboot_entry import entry_stands
+def _tboot_problems(path: str, setup: Setup) -> Iterator[str]:
+    from xentpm_lib.host.boot.tboot import clean_text
+    from xentpm_lib.host.boot.tboot_entry import entry_problem, entry_to_copy
 
     data = durable.read_if_there(path)
     if data is None:
-        return ["{} is gone; {}".format(path, _AGAIN)]
-    reason = entry_stands(paths, data.decode("utf-8", "surrogateescape"), setup.entry)
-    return ["{}: {} (changed {}); {}".format(path, reason, _since(path), _AGAIN)] if reason else []
+        yield "{} is gone; {}".format(path, _AGAIN)
+        return
+    base = entry_to_copy(clean_text(data, setup))
+    reason = entry_problem(data.decode("utf-8", "surrogateescape"), setup.entry, base)
+    if reason:
+        yield "{}: {} (changed {}); {}".format(path, reason, _since(path), _AGAIN)
 
 
 def _since(path: str) -> str:
