@@ -58,6 +58,7 @@ class Setup(NamedTuple):
     ours: the SHA-256 of every image or configuration that we wrote in place of those, the newest last.
     spare: the copy of the original that the firmware can start, below dom0's root; empty where there is none.
     entry: the text of the menu entry that was added (tboot).
+    sinit: the choice of a SINIT module that was given, which another `enable` keeps; empty where none was.
     default_before, default_ours: the line that chose the default entry, and the one in its place; empty where
     that was not changed.
     """
@@ -68,6 +69,7 @@ class Setup(NamedTuple):
     ours: Tuple[str, ...] = ()
     spare: str = ""
     entry: str = ""
+    sinit: str = ""
     default_before: str = ""
     default_ours: str = ""
     since: str = ""

@@ -42,7 +42,7 @@ class TbootPlan(NamedTuple):
 
     config: grub.cfg, below dom0's root.
     now, original, new: its bytes as they are, before us, and with the entry.
-    entry: the text that is added. default_before, default_ours: as in `Setup`.
+    entry: the text that is added. sinit, default_before, default_ours: as in `Setup`.
     done: that nothing has to be changed.
     """
 
@@ -51,6 +51,7 @@ class TbootPlan(NamedTuple):
     original: bytes
     new: bytes
     entry: str
+    sinit: str = ""
     default_before: str = ""
     default_ours: str = ""
     done: bool = False
@@ -69,7 +70,8 @@ def plan(
 ) -> TbootPlan:
     """What has to be done, without doing any of it.
 
-    sinit: a module's path, `BIOS`, or None for the one that is found.
+    default, sinit: what is wished for; what an earlier `enable` was given is kept. ``sinit`` is a module's
+    path, `BIOS`, or None for the one that is found.
 
     Raises:
         XenTpmError: ``XENTPM_BOOT`` for a host on which it cannot work, ``XENTPM_IO``.
@@ -83,6 +85,7 @@ def plan(
     original = State(paths).original(setup.files[0].sha256) if ours and setup else _bytes(clean)
     xen, folder = _xen(paths, layout, clean)
     _require_tboot(paths, xen)
+    sinit = sinit or (setup.sinit if setup else "") or None
     module = _sinit(paths, xen, sinit)
     entry = made_entry(
         entry_to_copy(clean),
@@ -91,11 +94,11 @@ def plan(
     )
     text = with_entry(_text(original), entry)
     before = after = ""
-    if default:
+    if default or (setup and setup.default_ours):
         before, after = chosen_default(text), default_line(text)
         text = with_default(text, after)
     config, done = os.path.relpath(layout.config, paths.root), setup is not None and setup.phase == ENABLED
-    made = TbootPlan(config, now, original, _bytes(text), entry, before, after)
+    made = TbootPlan(config, now, original, _bytes(text), entry, sinit or "", before, after)
     return made._replace(done=done and now == made.new)
 
 
@@ -115,6 +118,7 @@ def enable(paths: Paths, made: TbootPlan, setup: Optional[Setup]) -> List[str]:
     begun = begun._replace(
         files=(Original(made.config, durable.digest_of(made.original)),),
         entry=made.entry,
+        sinit=made.sinit,
         default_before=made.default_before,
         default_ours=made.default_ours,
     )

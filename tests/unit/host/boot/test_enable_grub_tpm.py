@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from support.boot_host import CONFIG, COPY, IMAGE, MENU, SETUP, SMALL, SPARE, BootHost
-from support.grub_images import MODULES, make_image
+from support.grub_images import MODULES, make_image, make_standalone
 from xentpm_lib.host.boot.grub_image import parse_grub_image
 
 
@@ -56,6 +56,15 @@ def test_an_image_with_its_own_configuration_keeps_it(tmp_path):
     make_image(host.stock, config="search --label --set root x\n", prefix="/EFI/other")
     image = parse_grub_image(enabled(host))
     assert (image.prefix, image.config) == ("/EFI/other", b"search --label --set root x\n")
+
+
+def test_a_stock_image_with_a_memdisk_keeps_it(tmp_path):
+    host = BootHost(tmp_path)
+    make_standalone(host.stock, "configfile (hd0,gpt1)/EFI/xenserver/grub.cfg\n", modules=("normal",))
+    stock = parse_grub_image(host.read(IMAGE))
+    image = parse_grub_image(enabled(host))
+    assert (image.prefix, image.memdisk) == (stock.prefix, stock.memdisk)
+    assert image.measures and not stock.measures and stock.memdisk
 
 
 def test_disable_leaves_every_byte_as_it_was(host):

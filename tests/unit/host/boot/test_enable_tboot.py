@@ -97,7 +97,7 @@ def test_enable_twice_and_disable(host, capsys):
 def test_it_can_be_made_the_default(host):
     assert host.call("enable", "--default") == 0
     assert text(host) == MENU.replace('default="1"', 'default="2"') + ENTRY
-    assert host.call("enable", "--default") == 0
+    assert host.call("enable") == 0
     assert text(host) == MENU.replace('default="1"', 'default="2"') + ENTRY
     host.write(CONFIG, text(host) + "# changed\n")
     assert host.call("disable") == 0
@@ -148,6 +148,9 @@ def test_bytes_that_are_no_text_and_no_last_line_end_stay(host):
 def test_sinit_of_the_bios_or_given(host, capsys):
     assert host.call("enable", "--sinit", "bios") == 0
     assert text(host) == MENU + ENTRY.replace("\tmodule2 /boot/sinit.bin\n", "")
+    host.write(CONFIG, MENU)
+    assert host.call("enable") == 0
+    assert "sinit" not in text(host)
     host.write("boot/other.bin", make_sinit())
     assert host.call("enable", "--sinit", host.paths.at("boot/other.bin")) == 0
     assert text(host) == MENU + ENTRY.replace("sinit.bin", "other.bin")
