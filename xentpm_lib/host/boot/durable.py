@@ -73,10 +73,11 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
     ``mode``: of a file that is made. What stood at ``path`` stays until the new one is complete and synced.
 
     Raises:
-        XenTpmError: ``XENTPM_IO``; then ``path`` is as it was, or complete and new.
+        XenTpmError: ``XENTPM_IO``; then ``path`` is as it was, or complete and new. Also when what is left of
+            an earlier try shares clusters with the file, as `sweep` has it.
     """
     target = os.path.realpath(path) if os.path.islink(path) else path
-    sweep(target)
+    _require_own_clusters(target)
     try:
         _replace(target, data, mode)
     except OSError as error:
@@ -126,8 +127,13 @@ def remove(path: str) -> bool:
     """Remove a file, on the disk when this returns; whether there was one.
 
     Raises:
-        XenTpmError: ``XENTPM_IO``.
+        XenTpmError: ``XENTPM_IO``, also as `replace` for shared clusters.
     """
+    _require_own_clusters(path)
+    return _unlink(path)
+
+
+def _unlink(path: str) -> bool:
     try:
         os.unlink(path)
         _sync_folder(path)
@@ -154,8 +160,17 @@ def sweep(path: str) -> List[str]:
         if is_fat(os.path.dirname(path)) and _share_clusters(name, path):
             kept.append(name)
         else:
-            remove(name)
+            _unlink(name)
     return kept
+
+
+def _require_own_clusters(path: str) -> None:
+    for name in sweep(path):
+        raise XenTpmError(
+            "{} and {} share clusters since a power cut: neither can be changed".format(name, path),
+            "Unmount the partition and run fsck.vfat on it, then call again. The host boots as it is.",
+            "XENTPM_IO",
+        )
 
 
 def is_half_written(name: str) -> bool:
