@@ -4,10 +4,13 @@ import gzip
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
+from support.debian_files import installed
 from support.grub_images import HostTree, make_image
+from support.sinit import make_sinit
 from xentpm_lib.host.boot import cli
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -80,13 +83,13 @@ class BootHost(HostTree):
             return None
 
     def snapshot(self):
-        """Every file below the root with the SHA-256 of its bytes, but for /run, which a restart empties."""
+        """Every file below the root with the SHA-256 of its bytes, but for /run and /dev."""
         found = {}
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = os.path.join(folder, name)
                 relative = os.path.relpath(path, self.root)
-                if not relative.startswith("run/") and not os.path.islink(path):
+                if not relative.startswith(("run/", "dev/")) and not os.path.islink(path):
                     with open(path, "rb") as file:
                         found[relative] = hashlib.sha256(file.read()).hexdigest()
         return found
@@ -111,3 +114,40 @@ class BootHost(HostTree):
     def call(self, *words):
         """Run it in this process: the exit status."""
         return cli.main(["--config", self.paths.config, *words])
+
+
+TBOOT_CONFIG = "boot/grub/grub.cfg"
+TBOOT_MENU = """serial --unit=0 --speed=115200
+set default="1"
+if [ -n "$override_entry" ]; then
+	set default=$override_entry
+fi
+menuentry 'Other' {
+	chainloader +1
+}
+menuentry 'XenServer' {
+	search --label --set root root-ylhdxw
+	multiboot2 /boot/xen.gz dom0_mem=2624M console=vga,com1
+	module2 /boot/vmlinuz-4.19-xen root=LABEL=root-ylhdxw ro console=hvc0
+	module2 /boot/initrd-4.19-xen.img
+}
+"""
+
+
+def make_tboot_host(root):
+    """A legacy BIOS host with TXT, a Xen with tboot support, tboot, and the SINIT module for its chipset."""
+    host = BootHost(root)
+    shutil.rmtree(host.paths.at("sys/firmware"))
+    shutil.rmtree(host.esp)
+    host.write(TBOOT_CONFIG, TBOOT_MENU)
+    host.write(
+        "boot/xen.gz", gzip.compress(b"\0004.13.4-10.1\0TBOOT: found shared page at phys addr %#lx:\n")
+    )
+    shutil.copy(installed("tboot", "/boot/tboot.gz"), host.paths.at("boot/tboot.gz"))
+    host.write("boot/sinit.bin", make_sinit())
+    host.write("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu smx\n")
+    with open(host.write("dev/mem", b""), "r+b") as file:
+        file.seek(0xFED30110)
+        file.write(struct.pack("<HHHH", 0x8086, 0xB005, 1, 0))
+        file.truncate(0xFED30000 + 4096)
+    return host

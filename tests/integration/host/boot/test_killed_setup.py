@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from support.boot_host import COPY, IMAGE, SPARE, BootHost
+from support.boot_host import COPY, IMAGE, SPARE, TBOOT_CONFIG, BootHost, make_tboot_host
 
 CALLS = ("write", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat")
 CALLS += ("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "fsync", "fdatasync", "sync", "syncfs", "openat")
@@ -131,3 +131,25 @@ def test_enable_after_an_update_is_killed_before_every_write_and_rename(bed):
         assert update in (host.read(IMAGE), host.read(SPARE)), where
         assert host.call("enable") == 0, where
         assert host.read(IMAGE) == host.read(COPY) == newest, where
+
+
+def test_enable_and_disable_by_tboot_are_killed_before_every_write_and_rename(tmp_path):
+    """grub.cfg is the old or the new one, and nothing of ours stays after `disable`."""
+    host, log = make_tboot_host(tmp_path / "root"), str(tmp_path / "log")
+    before, old = host.snapshot(), host.read(TBOOT_CONFIG)
+    calls = {"enable": call_numbers(host, "enable", log)}
+    new = host.read(TBOOT_CONFIG)
+    calls["disable"] = call_numbers(host, "disable", log)
+    assert new != old and host.snapshot() == before
+    for command in calls:
+        for name, number in [call for call in calls[command] if call[0] in ("rename", "unlink", "write")]:
+            where = "{} by tboot, killed at {} {}".format(command, name, number)
+            if command == "disable":
+                assert host.call("enable") == 0, where
+            kill(host, command, name, number)
+            assert host.read(TBOOT_CONFIG) in (old, new), where
+            if number % 2:
+                assert host.call("enable") == 0, where
+                assert host.read(TBOOT_CONFIG) == new, where
+            assert host.call("disable") == 0, where
+            assert host.snapshot() == before, where

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from support.boot_host import IMAGE, SETUP, SPARE, BootHost
+from support.boot_host import IMAGE, REPOSITORY, SETUP, SPARE, BootHost
+from support.system_log import SystemLog
 from xentpm_lib import __version__
 from xentpm_lib.host.boot.boot_entry import LABEL
 from xentpm_lib.host.boot.efi import EfiVariables
@@ -196,3 +197,45 @@ def test_an_efibootmgr_that_fails_is_told_and_does_no_harm(host, capsys):
     assert host.call("disable") == 0
     assert "may still be there" in capsys.readouterr().out
     assert host.snapshot() == before
+
+
+@pytest.fixture
+def system_log(tmp_path):
+    os.mkdir(str(tmp_path / "log"))
+    log = SystemLog(str(tmp_path / "log"))
+    yield log
+    log.close()
+
+
+def test_verify_writes_one_line_to_the_log_when_it_was_undone(tmp_path, system_log):
+    host = BootHost(tmp_path / "root")
+    for words, status, lines in ((("enable",), 0, 0), (("verify",), 0, 0), (("status",), 0, 0)):
+        assert system_log.run(host.command(*words), cwd=REPOSITORY).returncode == status
+        assert len(system_log.lines()) == lines
+    host.update()
+    done = system_log.run(host.command("verify"), cwd=REPOSITORY)
+    (line,) = system_log.lines()
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert line.startswith("<12>") and "xentpm[" in line  # user, warning
+    assert line.endswith(done.stdout.decode().rstrip("\n")) and "was undone" in line
+
+
+def test_an_interrupted_enable_goes_on_at_the_next_call(host):
+    before = host.snapshot()
+    inject = "inject=rename:signal=SIGINT:when=4"
+    status, out, err = host.start("enable", before=["strace", "-qq", "-o", "/dev/null", "-e", inject])
+    assert (status, out) == (130, "")
+    assert err.startswith("xentpm-boot: interrupted; ")
+    assert host.call("enable") == 0
+    assert host.call("disable") == 0
+    assert host.snapshot() == before
+
+
+def test_a_result_that_cannot_be_written_is_an_error(host):
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >/dev/full', "sh", *host.command("status")],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"xentpm-boot: the result cannot be written: No space left")

@@ -2,34 +2,16 @@
 
 import gzip
 import os
-import shutil
-import struct
 
 import pytest
 
-from support.boot_host import SETUP, BootHost
-from support.debian_files import installed
+from support.boot_host import SETUP, make_tboot_host
+from support.boot_host import TBOOT_CONFIG as CONFIG
+from support.boot_host import TBOOT_MENU as MENU
 from support.sinit import make_sinit
 from xentpm_lib.host.boot.menu_text import menu_entries
 from xentpm_lib.host.boot.tboot_entry import without_entry
 
-CONFIG = "boot/grub/grub.cfg"
-TBOOT = b"TBOOT: found shared page at phys addr %#lx:\n"  # what a Xen with tboot support says
-MENU = """serial --unit=0 --speed=115200
-set default="1"
-if [ -n "$override_entry" ]; then
-	set default=$override_entry
-fi
-menuentry 'Other' {
-	chainloader +1
-}
-menuentry 'XenServer' {
-	search --label --set root root-ylhdxw
-	multiboot2 /boot/xen.gz dom0_mem=2624M console=vga,com1
-	module2 /boot/vmlinuz-4.19-xen root=LABEL=root-ylhdxw ro console=hvc0
-	module2 /boot/initrd-4.19-xen.img
-}
-"""
 ENTRY = """# xentpm: begin. This entry boots by tboot; xentpm-boot disable removes it.
 menuentry 'XenServer (measured by tboot)' {
 	search --label --set root root-ylhdxw
@@ -45,25 +27,7 @@ menuentry 'XenServer (measured by tboot)' {
 
 @pytest.fixture
 def host(tmp_path):
-    """A legacy host with TXT, a Xen with tboot support, tboot, and the SINIT module for it."""
-    host = BootHost(tmp_path)
-    shutil.rmtree(host.paths.at("sys/firmware"))
-    shutil.rmtree(host.esp)
-    host.write(CONFIG, MENU)
-    host.write("boot/xen.gz", gzip.compress(b"\0004.13.4-10.1\0" + TBOOT))
-    shutil.copy(installed("tboot", "/boot/tboot.gz"), host.paths.at("boot/tboot.gz"))
-    host.write("boot/sinit.bin", make_sinit())
-    host.write("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu smx\n")
-    with open(host.write("dev/mem", b""), "r+b") as file:
-        file.seek(0xFED30110)
-        file.write(struct.pack("<HHHH", 0x8086, 0xB005, 1, 0))
-        file.truncate(0xFED30000 + 4096)
-    return host
-
-
-def snapshot(host):
-    os.unlink(host.paths.at("dev/mem"))
-    return host.snapshot()
+    return make_tboot_host(tmp_path)
 
 
 def text(host):
