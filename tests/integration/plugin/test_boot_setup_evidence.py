@@ -4,7 +4,7 @@ import os
 
 from support.dom0 import NONCE
 from xentpm_lib.evidence.quote import QuoteEvidence
-from xentpm_lib.host.boot import durable
+from xentpm_lib.host.boot import cli, durable
 from xentpm_lib.host.boot.setup_state import ENABLED, BootId, Original, Setup, State
 
 IMAGE = "boot/grubx64.efi"
@@ -43,3 +43,13 @@ def test_a_damaged_record_does_not_stop_a_quote(dom0):
     os.makedirs(dom0.paths.at("var/lib/xentpm/boot"))
     dom0.write(SETUP, "{")
     assert quoted(dom0) is None
+
+
+def test_status_asks_the_tpm_whether_this_boot_was_measured(dom0, capsys):
+    os.makedirs(dom0.paths.at("boot"))
+    set_up(dom0, "an image", "an earlier boot")
+    assert cli.main(["--config", dom0.paths.config, "status"]) == 0
+    assert "this boot was not measured by it" in capsys.readouterr().out
+    dom0.tpm.extend(8, {"sha1": b"\1" * 20, "sha256": b"\1" * 32})
+    assert cli.main(["--config", dom0.paths.config, "status"]) == 0
+    assert "is set up and stands" in capsys.readouterr().out

@@ -3,11 +3,12 @@
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from xentpm_lib.errors import UsageError, XenTpmError
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.host.boot import grub_tpm
 from xentpm_lib.host.boot.layout import BootLayout
 from xentpm_lib.host.boot.preconditions import refused, require_root
 from xentpm_lib.host.boot.setup_state import Setup, State, setup_lock
-from xentpm_lib.host.boot.verification import UNDONE, boot_setup
+from xentpm_lib.host.boot.verification import ACTIVE, UNDONE, boot_setup
 from xentpm_lib.host.paths import Paths
 
 __all__ = ["Outcome", "Wishes", "disable", "enable", "status", "verify"]
@@ -72,7 +73,7 @@ def _enable(paths: Paths, wishes: Wishes) -> Outcome:
     data.update(files=[file.path for file in made.files], modules=made.modules, added=made.added)
     if wishes.dry_run:
         return Outcome("\n".join(_foretold(paths, layout, made)), data)
-    told = grub_tpm.enable(paths, layout, made, setup)
+    told = data["done"] = grub_tpm.enable(paths, layout, made, setup)
     return Outcome("\n".join(told + ([_RESTART] if changes else [])), data)
 
 
@@ -85,7 +86,7 @@ def _enable_tboot(paths: Paths, layout: BootLayout, setup: Optional[Setup], wish
     if wishes.dry_run:
         told = made.diff(paths) or "{} has the entry, as it was set up".format(paths.at(made.config))
         return Outcome(told + "\nNothing was changed.", data)
-    told_lines = tboot.enable(paths, made, setup)
+    told_lines = data["done"] = tboot.enable(paths, made, setup)
     if made.done:
         return Outcome("\n".join(told_lines), data)
     return Outcome("\n".join([*told_lines, _RESTART_BY_TBOOT]), data)
@@ -146,7 +147,11 @@ def _disable(paths: Paths, dry_run: bool) -> Outcome:
         if not dry_run:
             State(paths).forget()
         return Outcome("Measured boot is not set up: nothing to do.", {"method": None, "changed": False})
-    data = {"method": setup.method, "changed": not dry_run, "files": [file.path for file in setup.files]}
+    data: Dict[str, Any] = {
+        "method": setup.method,
+        "changed": not dry_run,
+        "files": [file.path for file in setup.files],
+    }
     if dry_run:
         told = [
             "Would put {} back, unless an update did.".format(paths.at(file.path)) for file in setup.files
@@ -158,12 +163,26 @@ def _disable(paths: Paths, dry_run: bool) -> Outcome:
         from xentpm_lib.host.boot import tboot
 
         told = tboot.disable(paths, setup)
+    data["done"] = told
     return Outcome("\n".join(told + ["Measured boot is switched off from the next restart on."]), data)
 
 
 def status(paths: Paths) -> Outcome:
-    """How the set-up stands. Raises: XenTpmError ``XENTPM_IO``, ``XENTPM_BOOT``."""
+    """How the set-up stands, with what the TPM shows, if it answers.
+
+    Raises:
+        XenTpmError: ``XENTPM_IO``, ``XENTPM_BOOT``.
+    """
     found = boot_setup(paths)
+    if found is not None and found.state == ACTIVE:
+        from xentpm_lib.host.boot.tpm_view import read_view
+
+        view, _ = read_view(paths)
+        found = boot_setup(paths, view.extended(8) if view else None)
+    return _outcome_of(found)
+
+
+def _outcome_of(found: Optional[BootSetup]) -> Outcome:
     if found is None:
         return Outcome("Measured boot is not set up. Set it up: xentpm-boot enable.", {"state": None})
     text = "{} ({}): {}.".format(_TEXTS[found.state], found.method, found.detail)
@@ -171,13 +190,13 @@ def status(paths: Paths) -> Outcome:
 
 
 def verify(paths: Paths) -> Outcome:
-    """The same for the boot-time unit: exit status 1 and a line in the system log when it was undone.
+    """Only the files, for the boot-time unit: exit status 1 and a line in the system log when it was undone.
 
     Raises:
         XenTpmError: ``XENTPM_IO``, ``XENTPM_BOOT``.
     """
     try:
-        outcome = status(paths)
+        outcome = _outcome_of(boot_setup(paths))
     except XenTpmError as error:
         _log("measured boot cannot be verified: {}".format(error.message))
         raise

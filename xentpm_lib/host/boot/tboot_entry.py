@@ -129,7 +129,7 @@ def with_default(text: str, line: str) -> str:
 
 def default_line(text: str) -> str:
     """The line that makes the last entry of ``text`` the default."""
-    return 'set default="{}"'.format(len(list(_entries(text))) - 1)
+    return 'set default="{}"'.format(list(_entries(text))[-1].number)
 
 
 def entry_problem(text: str, entry: str, base: Entry) -> str:

@@ -149,6 +149,20 @@ def test_a_read_only_esp_changes_nothing(host, capsys):
         assert host.snapshot() == before
 
 
+def test_a_first_enable_that_fails_halfway_takes_everything_back(host, capsys):
+    folder = host.paths.at("boot/efi/EFI/BOOT")
+    before = host.snapshot()
+    subprocess.check_call(["mount", "--bind", folder, folder])
+    try:
+        subprocess.check_call(["mount", "-o", "remount,bind,ro", folder])
+        assert host.call("enable") == 1
+    finally:
+        subprocess.check_call(["umount", folder])
+    assert "BOOTX64.EFI: Read-only file system" in capsys.readouterr().err
+    assert host.snapshot() == before
+    assert host.call("enable") == 0
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A disk of this machine with one partition."""

@@ -192,6 +192,32 @@ def test_a_module_that_the_folder_lacks_is_named(tmp_path, capsys):
     assert "multiboot2" in refused(host, capsys)
 
 
+def test_modules_of_the_pack_which_come_without_lists_of_commands(tmp_path):
+    folder = tmp_path / "modules"
+    shutil.copytree(MODULES, str(folder))
+    for name in os.listdir(str(folder)):
+        if not name.endswith(".mod") and name not in ("kernel.img", "moddep.lst"):
+            path = str(folder / name)
+            (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+    host = BootHost(tmp_path / "root", modules=str(folder))
+    wanted = {"multiboot2", "gzio", "search_label", "serial", "terminal", "tpm"}
+    assert wanted <= set(parse_grub_image(enabled(host)).modules)
+
+
+@pytest.mark.parametrize(
+    "mount, modules",
+    [
+        ("/dev/sda1 / ext3", {"ext2"}),
+        ("/dev/md127 / ext4", {"ext2", "mdraid1x"}),
+        ("/dev/mapper/vg-boot /boot xfs", {"xfs", "lvm"}),
+        ("tmpfs /boot tmpfs", set()),
+    ],
+)
+def test_what_root_and_boot_are_on_is_inside(host, mount, modules):
+    host.write("proc/mounts", mount + " rw 0 0\n")
+    assert modules <= set(parse_grub_image(enabled(host)).modules)
+
+
 def test_somebody_elses_file_under_the_spare_name_stays(host, capsys):
     host.write(SPARE, "mine")
     assert "no stock GRUB image" in refused(host, capsys)

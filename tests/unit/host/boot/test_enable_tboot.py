@@ -137,6 +137,38 @@ def test_refusals_change_nothing(host, capsys):
     assert "grub-tpm needs a host that boots by UEFI" in refused(host, capsys, "--method", "grub-tpm")
 
 
+@pytest.mark.parametrize(
+    "menu, words, reason",
+    [
+        ("set default=0\n", (), "boots no Xen that can be found"),
+        (MENU + "menuentry 'x' {\n", (), "does not end"),
+        (MENU.replace('"1"', '"0"'), (), "boots no Xen that can be found"),
+        (MENU.replace('set default="1"\n', "").replace("chainloader +1", ""), (), "boots no Xen"),
+        (MENU[MENU.index("menuentry 'XenS") :], ("--default",), "no line set default="),
+        (MENU.replace("\tmodule2", "\techo"), (), "does not boot Xen with multiboot and modules"),
+    ],
+)
+def test_menus_that_cannot_be_added_to(host, capsys, menu, words, reason):
+    host.write(CONFIG, menu)
+    assert host.call("enable", *words) == 1
+    assert reason in capsys.readouterr().err
+    assert text(host) == menu and host.read(SETUP) is None
+
+
+def test_submenus_and_braces_in_quotes_are_counted_as_grub_does(host):
+    menu = MENU.replace('"1"', '"2"').replace(
+        "menuentry 'Other'",
+        "submenu 'More' {\n\tmenuentry 'a } b' {\n\t\techo \"}\" # }\n\t}\n}\nmenuentry 'Other'",
+    )
+    host.write(CONFIG, menu)
+    assert host.call("enable") == 0
+    assert text(host) == menu + ENTRY
+    assert host.call("enable", "--default") == 0
+    assert 'set default="3"\n' in text(host)
+    assert host.call("disable") == 0
+    assert text(host) == menu
+
+
 def test_text_without_our_entry_is_left_alone():
     assert without_entry(MENU) == MENU
     assert without_entry("") == ""
