@@ -69,6 +69,7 @@ setup(
     entry_points={
         "console_scripts": [
             "xentpm = xentpm_lib.host.cli:main",
+            "xentpm-boot = xentpm_lib.host.boot.cli:main",
             "xentpm-sim = xentpm_lib.simulator.cli:main",
             "xentpm-attest = xentpm_lib.verifier.cli:main",
         ]

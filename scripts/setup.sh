@@ -18,8 +18,9 @@ build=requirements/build.txt
 
 PACKAGES=(make swtpm swtpm-tools gnutls-bin tpm2-tools libtss2-dev libtss2-tcti-swtpm0 libtss2-tcti-device0
     gcc libc6-dev pkg-config openssl python3-venv python3-dev postgresql
-    grub-common grub-efi-amd64-bin sbsigntool)
-COMMANDS=(make swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl grub-mkimage sbsign)
+    grub-common grub-efi-amd64-bin sbsigntool strace efibootmgr fdisk)
+COMMANDS=(make swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl grub-mkimage sbsign
+    strace efibootmgr sfdisk)
 KEY_FILES=(requirements/build.txt requirements/dev.txt requirements/py36-build.txt requirements/py36.txt
     setup.py scripts/setup.sh scripts/plugin_coverage.py)
 

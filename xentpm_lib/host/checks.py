@@ -6,6 +6,7 @@ from xentpm_lib import __version__
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.boot.layout import BootLayout, read_grub_image
 from xentpm_lib.host.boot.txt import smx_offered
+from xentpm_lib.host.boot.verification import boot_setup
 from xentpm_lib.host.dom0 import Dom0
 from xentpm_lib.host.paths import Paths
 from xentpm_lib.host.status import FAILED, OK, UNKNOWN, WARNING, Check
@@ -16,6 +17,12 @@ _UNREADABLE = "the processor's flags cannot be read"
 _NOT_OFFERED = "not offered by the processor or switched off"
 _SMX = {True: (OK, "yes"), False: (WARNING, _NOT_OFFERED), None: (UNKNOWN, "cannot be read; Xen may hide it")}
 
+_SETUP = {
+    "active": (OK, ""),
+    "pending": (WARNING, "Restart the host."),
+    "undone": (WARNING, "Run: xentpm-boot enable. Then restart the host."),
+}
+
 
 def dom0_checks(paths: Paths) -> Iterator[Check]:
     """One check after the other."""
@@ -23,6 +30,7 @@ def dom0_checks(paths: Paths) -> Iterator[Check]:
     for check in (_identifiers, _boot_mode, _secure_boot):
         yield check(dom0)
     yield _boot_image(paths)
+    yield _boot_setup(paths)
     for check in (_event_log, _aes_ni):
         yield check(dom0)
     yield _smx(dom0, paths)
@@ -57,6 +65,18 @@ def _boot_image(paths: Paths) -> Check:
         return Check("boot_image", title, OK, "none found" if layout.uefi else "none: legacy BIOS")
     does = "measures" if image.measures else "does not measure: no tpm module inside"
     return Check("boot_image", title, OK, "{} {}".format(layout.image, does))
+
+
+def _boot_setup(paths: Paths) -> Check:
+    name, title = "measured_boot_setup", "Measured boot set-up"
+    try:
+        setup = boot_setup(paths)
+    except XenTpmError as error:
+        return Check(name, title, FAILED, error.message, error.hint)
+    if setup is None:
+        return Check(name, title, OK, "not set up by xentpm-boot")
+    state, advice = _SETUP[setup.state]
+    return Check(name, title, state, "{} {}: {}".format(*setup), advice)
 
 
 def _event_log(dom0: Dom0) -> Check:

@@ -5,10 +5,7 @@ stdout is the result, stderr everything else. Exit status: 0 good, 1 error, 2 us
 """
 
 import argparse
-import errno
-import os
 import sys
-from contextlib import suppress
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
 from xentpm_lib import __version__
@@ -16,6 +13,7 @@ from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host import actions
 from xentpm_lib.host.dispatch import REPORT_IT, error_description
 from xentpm_lib.host.host import Host
+from xentpm_lib.host.output import print_result, tell
 from xentpm_lib.host.paths import CONFIG, Paths
 
 __all__ = ["main"]
@@ -92,13 +90,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         return _main([_underscored(word) for word in (sys.argv[1:] if argv is None else argv)])
     except XenTpmError as error:
-        _tell("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT))
+        tell("xentpm: {}\nhint: {}".format(error.message, error.hint or REPORT_IT))
         return 1
     except KeyboardInterrupt:
-        _tell("xentpm: interrupted; the next call finishes what was begun")
+        tell("xentpm: interrupted; the next call finishes what was begun")
         return 130
     except Exception as error:
-        _tell("xentpm: {}\nhint: {}".format(*error_description(error)[1:3]))
+        tell("xentpm: {}\nhint: {}".format(*error_description(error)[1:3]))
         return 1
 
 
@@ -109,7 +107,7 @@ def _main(words: List[str]) -> int:
     if unknown:
         parser.error("there is no option {}".format(ascii(unknown[0])))
     if options.version:
-        _print("xentpm {}".format(__version__))
+        print_result("xentpm {}".format(__version__))
         return 0
     if len(chosen) != 1:
         parser.error("one option that says what to do is needed, got {}".format(len(chosen)))
@@ -121,12 +119,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong and end with 2."""
-        _tell("xentpm: {}\nhint: xentpm --help lists the options".format(message))
+        tell("xentpm: {}\nhint: xentpm --help lists the options".format(message))
         sys.exit(2)
 
     def print_help(self, file: Any = None) -> None:
         """Write the help as every other result is written."""
-        _print(self.format_help().rstrip("\n"))
+        print_result(self.format_help().rstrip("\n"))
 
 
 def _run(option: _Option, options: argparse.Namespace) -> int:
@@ -135,34 +133,9 @@ def _run(option: _Option, options: argparse.Namespace) -> int:
         outcome = option.action(host, getattr(options, option.name))
     finally:
         for warning in host.warnings:
-            _tell("xentpm: warning: {}".format(warning))
-    _print(outcome.to_json() if options.json else outcome.text)
+            tell("xentpm: warning: {}".format(warning))
+    print_result(outcome.to_json() if options.json else outcome.text)
     return outcome.exit_status
-
-
-def _print(text: str) -> None:
-    """Write the result. Raises: XenTpmError ``XENTPM_IO`` when stdout does not take it."""
-    try:
-        if sys.stdout is None:
-            raise OSError(errno.EBADF, "stdout is closed")
-        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
-        sys.stdout.flush()
-    except OSError as error:
-        if sys.stdout is not None:  # what is still buffered must not fail once more at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise XenTpmError(
-            "the result cannot be written: {}".format(error.strerror),
-            "What was asked for was done; ask again with room for the result.",
-            "XENTPM_IO",
-        ) from error
-
-
-def _tell(text: str) -> None:
-    """Write to stderr, if there is one."""
-    with suppress(OSError, AttributeError):
-        data = text.encode(sys.stderr.encoding or "ascii", "backslashreplace") + b"\n"
-        sys.stderr.buffer.write(data)
-        sys.stderr.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

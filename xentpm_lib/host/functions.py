@@ -8,6 +8,7 @@ from typing import Dict, Optional, Tuple
 
 from xentpm_lib.errors import FormatError, UsageError, XenTpmError
 from xentpm_lib.evidence.boot_log import BootEvent
+from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.evidence.credential_file import Credential
 from xentpm_lib.evidence.encoding import decode_base64, decode_hex, encode_base64
 from xentpm_lib.evidence.identity import Identity
@@ -93,7 +94,19 @@ def get_quote(host: Host, arguments: Arguments) -> str:
         asset_tag=tag,
         untrusted_event_log=event_log,
         untrusted_boot_log=_boot_log(host, quote.values),
+        untrusted_boot_setup=_boot_setup(host, quote.values),
     ).to_json()
+
+
+def _boot_setup(host: Host, values: PcrValues) -> Optional[BootSetup]:
+    """How the measured boot set-up stands; None too where that cannot be told, of which the status tells."""
+    from xentpm_lib.host.boot.verification import boot_setup
+
+    found = [bank[index] for bank in values.values() for index in (8, 9) if index in bank]
+    try:
+        return boot_setup(host.paths, any(map(any, found)) if found else None)
+    except XenTpmError:
+        return None
 
 
 def _event_log(host: Host) -> Optional[bytes]:

@@ -30,6 +30,7 @@ NAMES = [
     "boot_mode",
     "secure_boot",
     "boot_image",
+    "measured_boot_setup",
     "event_log",
     "aes_ni",
     "smx",
