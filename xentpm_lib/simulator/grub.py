@@ -7,6 +7,7 @@ that is not part of what is measured, and ends with a NUL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -86,7 +87,9 @@ def _decode(text: bytes) -> str:
 def _execute(result: GrubRun, read: Read, statement: Statement) -> None:
     words = [] if isinstance(statement, Assignment) else _expand(result, statement)
     if isinstance(statement, Assignment):
-        _assign(result, statement.word.expand(result.variables))
+        text = statement.word.expand(result.variables)
+        _measure_text(result, "grub_cmd: ", text)
+        _assign(result, text)
     elif isinstance(statement, MenuEntry):
         _measure_text(result, "grub_cmd: ", f"{' '.join(words)} {{\n{statement.text}\n}}")
     else:
@@ -128,14 +131,20 @@ def _search(result: GrubRun, read: Read, arguments: list[str], where: str) -> No
 def _load(result: GrubRun, read: Read, name: str, arguments: list[str], where: str) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise FormatError(f"{name} needs a file name first", where=where)
-    path, text = arguments[0], " ".join(arguments[1:])
+    path, text = arguments[0], _command_line(arguments[1:])
     result.modules.append(BootModule(name, path, text, _read_measured(result, read, path)))
     if name == "linux":
-        _measure_text(result, "kernel_cmdline: ", " ".join(arguments))
+        _measure_text(result, "kernel_cmdline: ", _command_line(arguments))
     elif name == "multiboot2":
         _measure_text(result, "kernel_cmdline: ", text)
     elif name == "module2":
         _measure_text(result, "module_cmdline: ", text)
+
+
+def _command_line(arguments: Sequence[str]) -> str:
+    """Arguments as a kernel gets them: with a backslash before quotes, in quotes where there is a space."""
+    escaped = (re.sub(r"([\\'\"])", r"\\\1", argument) for argument in arguments)
+    return " ".join(f'"{text}"' if " " in text else text for text in escaped)
 
 
 def _read_measured(result: GrubRun, read: Read, path: str) -> bytes:

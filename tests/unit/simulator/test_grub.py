@@ -38,6 +38,7 @@ BODY = CONFIG[CONFIG.index("\tsearch --label") : CONFIG.rindex("\n}")]
 COMMANDS = [
     "serial --unit=0 --speed=115200",
     "set default=1",
+    "plain=value",
     "set other=value value",
     "search --file /marker",
     "menuentry First {\n\tboot\n}",
@@ -45,7 +46,7 @@ COMMANDS = [
     "setparams The second",
     "search --label --set root root-abcdef",
     "multiboot2 /boot/xen.gz a=b c d",
-    "a=b c d",
+    '"a=b c" d',
     "module2 /boot/vmlinuz root=value $plain",
     "root=value $plain",
     "module2 /boot/initrd",
@@ -85,7 +86,7 @@ def test_log_entries() -> None:
     assert data[0] == b"/grub.cfg\0"
     assert b"grub_cmd: setparams The second\0" in data
     assert data[-1] == b"module_cmdline: \0"
-    assert b"kernel_cmdline: a=b c d\0" in data
+    assert b'kernel_cmdline: "a=b c" d\0' in data
     assert b"module_cmdline: root=value $plain\0" in data
 
 
@@ -103,7 +104,7 @@ def test_linux_measures_its_file_name_too() -> None:
 def test_modules() -> None:
     modules = run(CONFIG).modules
     assert [(item.path, item.arguments) for item in modules] == [
-        ("/boot/xen.gz", "a=b c d"),
+        ("/boot/xen.gz", '"a=b c" d'),
         ("/boot/vmlinuz", "root=value $plain"),
         ("/boot/initrd", ""),
     ]
