@@ -15,6 +15,8 @@ import pytest
 from xentpm_lib.evidence.boot_prediction import BootPrediction
 from xentpm_lib.evidence.pcr import replay
 from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.host.boot.prediction import predict_command
+from xentpm_lib.host.paths import Paths
 from xentpm_lib.simulator.machine import Machine
 
 NONCE = base64.b64encode(bytes(range(32))).decode()
@@ -66,12 +68,17 @@ def test_the_boot_log_of_a_quote(machine: Machine) -> None:
         assert "not booted by UEFI" in answer["ErrorDescription"][1]
         return
     assert replays(quote(machine))
+    paths = Paths.of_plugin(str(machine.plugin_path))
+    assert "They hold the same now" in predict_command(paths).text
     assert replays(quote(machine, pcrs="sha1:8,9+sha256:8,9"))
     assert quote(machine, pcrs="sha256:0,1").untrusted_boot_log is None
     initrd = machine.root / "boot/initrd-4.19-xen.img"
     content = initrd.read_bytes()
     initrd.write_bytes(content + b"!")
     assert not replays(quote(machine))
+    report = predict_command(paths)
+    assert "They hold something else now" in report.text
+    assert sorted(report.data["pcrs"]) == ["sha1", "sha256"]
     prediction = BootPrediction.from_json(call(machine, "tpm_predict_boot")["Value"])
     machine.reboot()
     evidence = quote(machine)

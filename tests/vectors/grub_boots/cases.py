@@ -148,6 +148,85 @@ lines" 'and
 here'
 { echo
 """
+#: commands that fail, or have little to do; after each one its result
+COMMANDS = """set
+set novalue
+unset
+export
+[ -s /none ]
+insmod
+search
+search --label
+search --nothing x
+search --file /boot/marker
+search -f -s v /boot/marker
+search.file /boot/marker v2
+search.fs_label NOPE v3
+search --fs-uuid --set=v4 0abc-1234
+search --set /boot/marker --file
+load_env --file /none
+load_env -f /boot/marker
+load_env --bad
+load_env name
+load_env --skip-sig
+save_env
+save_env -f /boot/marker x
+save_env -f /none x
+save_env absent
+save_env x
+source
+source /none
+configfile /none
+module2 /boot/vmlinuz
+module2
+multiboot2
+multiboot2 /none
+initrd /boot/initrd.img
+initrd
+linux
+linux /none
+chainloader
+chainloader /none
+loadfont
+loadfont /boot/marker
+loadfont none
+shift
+setparams a
+return
+break
+break 0
+break x
+break 1 2
+continue
+boot
+menuentry
+menuentry x
+menuentry --id
+true
+false
+! false
+! true
+!
+!= x
+"""
+IN_FUNCTION = """function f {
+	setparams x "y z"
+	echo $1-$2-$#
+	shift 5
+	echo $?
+	shift
+	echo $1
+	shift q
+	echo $?
+	return 1 2
+	echo $?
+	false
+	return
+}
+f
+echo f=$?
+echo $v $v2 $v3 $v4 $name
+"""
 MORE = "echo more=$config_file\nset from_more=yes\n"
 LINUX_ENTRY = r"""menuentry 'Linux "quoted" and '"it's" {
 	linux /boot/vmlinuz root=/dev/sda1 "a b" c\"d 'e\f' $from_more
@@ -286,6 +365,17 @@ def main():
     )
     last = "\t\t\tmodule2\t--nounzip   /boot/initrd.img-6.1.0-49-amd64\n"
     debian = debian.replace(last, last + "\t\t\techo XENTPM-END\n\t\t\tsleep 60\n")
+    lines = COMMANDS.splitlines()
+    case(
+        "commands",
+        SERIAL
+        + "set x='a\\b'\n"
+        + "".join("{}\necho $?\n".format(line) for line in lines)
+        + IN_FUNCTION
+        + ENTRY.format("XenServer"),
+        {"/EFI/xenserver/grubenv": block("name=val\nabsent=1\n"), "/boot/marker": "marker\n", **XEN},
+        modules=STANDARD + " chain font",
+    )
     case(
         "debian_12",
         debian,

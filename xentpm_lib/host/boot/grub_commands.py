@@ -3,7 +3,7 @@
 from typing import Callable, Dict, Optional, Sequence
 
 from xentpm_lib.host.boot.grub_env import block_variables, with_variable
-from xentpm_lib.host.boot.grub_run import BAD_ARGUMENT, FILE_NOT_FOUND, Booted, Interpreter
+from xentpm_lib.host.boot.grub_run import BAD_ARGUMENT, BAD_NUMBER, FILE_NOT_FOUND, Booted, Interpreter
 from xentpm_lib.host.boot.grub_test import FileTests, evaluate
 from xentpm_lib.host.boot.grub_words import join_command_line, option_values, to_number
 
@@ -307,6 +307,8 @@ def _shift(grub: Interpreter, words: Sequence[str]) -> int:
 def _breaker(continues: bool) -> _Command:
     def command(grub: Interpreter, words: Sequence[str]) -> int:
         number = to_number(words[0]) if words else (1, "")
+        if number is None and len(words) == 1:
+            return BAD_NUMBER
         if number is None or number[1] or not number[0] or len(words) > 1:
             return BAD_ARGUMENT
         grub.continuing = continues
@@ -320,7 +322,9 @@ def _return(grub: Interpreter, words: Sequence[str]) -> int:
     if grub.scope is None or len(words) > 1:
         return BAD_ARGUMENT
     number = to_number(words[0] if words else grub.state.env.get("?") or "0")
-    if number is None or (words and number[1]):
+    if number is None:
+        return BAD_NUMBER
+    if words and number[1]:
         return BAD_ARGUMENT
     grub.returning = True
     return number[0]

@@ -48,7 +48,9 @@ def run_grub(files: GrubFiles, image: Optional[GrubImage], prefix: str) -> GrubR
         interpreter.start()
     except Booted:
         return GrubRun(interpreter.entry, tuple(state.measured), tuple(state.notes), state.names_disk)
-    raise boot_error("{}: no menu entry loads a kernel".format(state.file))
+    raise boot_error(
+        "{}: no menu entry loads a kernel. {}".format(state.file, " ".join(state.notes)).rstrip()
+    )
 
 
 class Interpreter:
@@ -110,7 +112,8 @@ class Interpreter:
             raise boot_error("GRUB's image has no module normal, and none is on the disk")
         self.normal = True
         self.read_lists()
-        self.run_file(config)
+        if self.run_file(config) == FILE_NOT_FOUND:
+            self.state.note("There is no configuration {}.".format(ascii(config[:200])))
         self.show_menu()
 
     def read_lists(self) -> None:

@@ -62,6 +62,8 @@ def predict(paths: Paths, banks: Sequence[str], known: Optional[PcrValues] = Non
             "this host was not booted by UEFI: its GRUB measures nothing",
             "PCR 8 and 9 are extended by a GRUB for UEFI that has the module tpm.",
         )
+    if layout.esp is None:
+        raise boot_error("the EFI system partition is not mounted", "Mount it at /boot/efi, then try again.")
     image = read_grub_image(layout.image)
     cache = DigestCache(paths)
     chosen: Optional[Prediction] = None
