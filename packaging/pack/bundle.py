@@ -1,41 +1,49 @@
 """The binding of the TSS and the TSS itself, taken from this machine and made independent of it.
 
-Of tpm2-pytss only the compiled module is packed: `xentpm_lib.tpm.binding` loads that alone, and with it nothing
-of cryptography, asn1crypto, packaging or PyYAML, which the rest of tpm2-pytss imports. Of cffi it needs the compiled
-half. FAPI is left out of the build: nothing here uses it, and it would bring a web client into dom0.
+Of tpm2-pytss only the compiled module is packed: `xentpm_lib.tpm.binding` loads that alone, and with it
+nothing of cryptography, asn1crypto, packaging or PyYAML, which the rest of tpm2-pytss imports. Of cffi it
+needs the compiled half. FAPI is left out of the build: nothing here uses it, and it would bring a web client.
 """
 
 import glob
+import hashlib
 import os
 import re
 import shutil
-from typing import Dict, List, NamedTuple, Set
+import sysconfig
+from typing import Dict, List, NamedTuple, Optional, Set
 
-from pack.libraries import copy_libraries, glibc_needed, relocate
+from pack.libraries import copy_libraries, relocate
 from pack.platform_facts import Platform
 from pack.tools import PackError, run
 
-__all__ = ["Bundle", "make_bundle"]
+__all__ = ["Source", "make_bundle"]
 
 _OLDEST_PYTHON_OF_DEV = (3, 10)
 _TCTIS = ("device", "swtpm")
 _LEFT_OUT = ("tss2-fapi", "tss2-policy")
-_COPYRIGHTS = ("/usr/share/doc/libtss2-esys*/copyright", "/usr/share/licenses/tpm2-tss/*", "/usr/share/doc/tpm2-tss*/LICENSE")
+_COPYRIGHTS = (
+    "/usr/share/doc/libtss2-esys*/copyright",
+    "/usr/share/licenses/tpm2-tss/*",
+    "/usr/share/doc/tpm2-tss*/LICENSE",
+)
 
 
-class Bundle(NamedTuple):
-    """``facts``: lines for ``platform.json``."""
+class Source(NamedTuple):
+    """``repository``: this project; ``work``: an empty folder; ``cache``: of earlier builds, or None."""
 
-    facts: Dict[str, str]
+    repository: str
+    work: str
+    cache: Optional[str]
 
 
-def make_bundle(repository: str, work: str, library: str, licences: str, platform: Platform) -> Bundle:
-    """Fill ``library`` (an empty folder) with all that dom0 needs beside `xentpm_lib`; returns what it is.
+def make_bundle(source: Source, library: str, licences: str, platform: Platform) -> Dict[str, str]:
+    """Fill the empty folder ``library`` with what dom0 needs beside `xentpm_lib`; returns facts about it.
 
     Raises:
         PackError: something is not on this machine, cannot be built, or does not load.
     """
-    site = _build_binding(repository, work, platform)
+    site = _built_binding(source.repository, source.work, source.cache, platform)
     module = _one(site, "tpm2_pytss/_libtpm2_pytss*.so")
     backend = _one(site, "_cffi_backend*.so")
     os.makedirs(os.path.join(library, "tpm2_pytss"))
@@ -53,14 +61,13 @@ def make_bundle(repository: str, work: str, library: str, licences: str, platfor
         relocate(path, "$ORIGIN")
         binaries.append(path)
     _check_machine(binaries, platform)
-    _check_loads(library, work, platform)
+    _check_loads(library, source.work, platform)
     _copy_licences(site, licences)
-    return Bundle(_facts(site, of_platform, binaries))
+    return _facts(site, of_platform)
 
 
-def _facts(site: str, of_platform: Set[str], binaries: List[str]) -> Dict[str, str]:
+def _facts(site: str, of_platform: Set[str]) -> Dict[str, str]:
     return {
-        "glibc_needed": glibc_needed(binaries),
         "libraries_needed": " ".join(sorted(name for name in of_platform if not name.startswith("ld-"))),
         "tpm2_tss": run(["pkg-config", "--modversion", "tss2-esys"]).strip(),
         "tpm2_pytss": _version(site, "tpm2_pytss"),
@@ -68,20 +75,52 @@ def _facts(site: str, of_platform: Set[str], binaries: List[str]) -> Dict[str, s
     }
 
 
-def _build_binding(repository: str, work: str, platform: Platform) -> str:
-    """Compile tpm2-pytss as it is pinned for this interpreter; the folder with it and cffi."""
+def _built_binding(repository: str, work: str, cache: Optional[str], platform: Platform) -> str:
+    """The folder with tpm2-pytss and cffi: from the ``cache`` where the same was built before."""
     new = tuple(int(part) for part in platform.python_version.split(".")) >= _OLDEST_PYTHON_OF_DEV
     names = ("build.txt", "dev.txt") if new else ("py36-build.txt", "py36.txt")
-    build, pins = [os.path.join(repository, "requirements", name) for name in names]
+    pins = [os.path.join(repository, "requirements", name) for name in names]
+    if cache is None:
+        return _build_binding(pins[0], pins[1], work, platform)
+    kept = os.path.join(os.path.abspath(cache), "binding-" + _key(pins, platform))
+    if not os.path.exists(kept):
+        os.makedirs(cache, exist_ok=True)
+        shutil.copytree(_build_binding(pins[0], pins[1], work, platform), kept + ".new")
+        os.rename(kept + ".new", kept)
+    return kept
+
+
+def _key(pins: List[str], platform: Platform) -> str:
+    """Of all that the compiled binding depends on."""
+    digest = hashlib.sha256(repr((platform, run(["pkg-config", "--modversion", "tss2-esys"]))).encode())
+    for path in pins + [os.path.abspath(__file__)]:
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()[:32]
+
+
+def _build_binding(build: str, pins: str, work: str, platform: Platform) -> str:
+    """Compile tpm2-pytss as it is pinned for this interpreter."""
+    header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+    if not os.path.exists(header):
+        raise PackError("{} is not there".format(header), "Install python3-devel (Debian: python3-dev).")
     environment, site = os.path.join(work, "venv"), os.path.join(work, "site")
     run([platform.python, "-m", "venv", environment])
     pip = [os.path.join(environment, "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    if not new:  # the pip that comes with 3.6 knows no current wheels
+    if os.path.basename(build).startswith("py36"):  # the pip that comes with 3.6 knows no current wheels
         run(pip + ["install", "-q", "pip==21.3.1"])
     run(pip + ["install", "-q", "-r", build])
     run(
         pip
-        + ["install", "-q", "--no-build-isolation", "--no-deps", "--no-binary", "tpm2-pytss", "--no-cache-dir"]
+        + [
+            "install",
+            "-q",
+            "--no-build-isolation",
+            "--no-deps",
+            "--no-binary",
+            "tpm2-pytss",
+            "--no-cache-dir",
+        ]
         + ["--target", site, _pin(pins, "tpm2-pytss"), _pin(build, "cffi")],
         environment={
             "PKG_CONFIG_LIBDIR": _pkg_config_without_fapi(work),
@@ -149,9 +188,14 @@ for name in ("Esys_Initialize", "Esys_Quote", "Tss2_MU_TPMT_SIGNATURE_Marshal"):
 
 
 def _check_loads(library: str, work: str, platform: Platform) -> None:
-    """Load it in the interpreter, from where it is now, and have the loader tell what it took. Raises: PackError."""
+    """Load it from where it is now, and have the loader tell what it took. Raises: PackError."""
     trace = os.path.join(work, "loader")
-    environment = {"TSS2_LOG": "all+none", "LD_LIBRARY_PATH": "", "LD_DEBUG": "files", "LD_DEBUG_OUTPUT": trace}
+    environment = {
+        "TSS2_LOG": "all+none",
+        "LD_LIBRARY_PATH": "",
+        "LD_DEBUG": "files",
+        "LD_DEBUG_OUTPUT": trace,
+    }
     confs = ["{}:/dev/null".format(name) for name in _TCTIS]
     run([platform.python, "-I", "-S", "-c", _LOAD, library] + confs, environment=environment)
     with open(_one(work, "loader.*"), encoding="utf-8", errors="replace") as file:

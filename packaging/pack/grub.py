@@ -39,7 +39,7 @@ def copy_grub(target: str, licences: str) -> str:
     version = run([program, "--version"]).strip().split()[-1]
     with open(os.path.join(licences, "grub"), "w", encoding="utf-8") as file:
         file.write(
-            "GNU GRUB {}, unchanged, as this pack's build machine had it: GNU General Public License, version 3\n"
-            "or later. Who gave you this pack has to give you its source too, when you ask.\n".format(version)
+            "GNU GRUB {}, as the build machine had it: GNU General Public License, version 3 or later.\n"
+            "Who gave you this pack has to give you its source too, when you ask.\n".format(version)
         )
     return version

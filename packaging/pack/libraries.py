@@ -1,4 +1,4 @@
-"""Shared libraries: what a file needs, which of it the platform has, and how the rest is made to find itself."""
+"""Shared libraries: what a file needs, what of it the platform has, how the rest finds itself."""
 
 import os
 import re
@@ -49,7 +49,9 @@ def _resolved(path: str) -> Dict[str, str]:
     """Where this machine's loader finds what ``path`` needs, directly or not."""
     lines = run(["ldd", path])
     found = dict(re.findall(r"^\s*(\S+) => (/\S+) \(0x", lines, re.MULTILINE))
-    found.update({os.path.basename(name): name for name in re.findall(r"^\s*(/\S+) \(0x", lines, re.MULTILINE)})
+    found.update(
+        {os.path.basename(name): name for name in re.findall(r"^\s*(/\S+) \(0x", lines, re.MULTILINE)}
+    )
     return found
 
 

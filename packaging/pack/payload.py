@@ -6,8 +6,9 @@ import py_compile
 import shutil
 from typing import Dict, Iterator
 
-from pack.bundle import make_bundle
+from pack.bundle import Source, make_bundle
 from pack.grub import copy_grub
+from pack.libraries import glibc_needed
 from pack.platform_facts import Platform
 from pack.tools import PackError
 
@@ -16,7 +17,7 @@ __all__ = ["HOME", "installed_bytes", "make_payload", "set_times", "write_facts"
 HOME = "opt/xensource/tpm"
 _LAYERS = ("evidence", "tpm", "host")
 _WRAPPER = """#!{python} -I
-\"\"\"{what}\"\"\"
+\"\"\"The command {command}.\"\"\"
 import sys
 
 sys.path.insert(0, "/{home}/lib")
@@ -26,6 +27,7 @@ from {module} import main  # noqa: E402
 if __name__ == "__main__":
     sys.exit(main())
 """
+_COMMANDS = (("xentpm", "xentpm_lib.host.cli"), ("xentpm-boot", "xentpm_lib.host.boot.cli"))
 _FILES = (
     ("config", HOME + "/config", 0o600),
     ("xentpm.service", "usr/lib/systemd/system/xentpm.service", 0o644),
@@ -35,39 +37,45 @@ _FILES = (
 )
 
 
-def make_payload(repository: str, work: str, root: str, platform: Platform, grub: bool) -> Dict[str, str]:
+def make_payload(source: Source, root: str, platform: Platform, grub: bool) -> Dict[str, str]:
     """Make the tree below ``root`` and return the facts about it, for ``platform.json``.
 
     Raises:
         PackError: something of it cannot be made on this machine.
     """
-    home = os.path.join(root, HOME)
+    repository, home = source.repository, os.path.join(root, HOME)
     library, licences = os.path.join(home, "lib"), os.path.join(home, "licences")
     for folder in (library, licences):
         os.makedirs(folder)
-    bundle = make_bundle(repository, work, library, licences, platform)
+    bundled = make_bundle(source, library, licences, platform)
     _copy_library(repository, library)
     shutil.copyfile(os.path.join(repository, "LICENSE"), os.path.join(licences, "xentpm"))
-    _write(os.path.join(home, "xentpm"), _wrapper(platform, "xentpm_lib.host.cli", "The command xentpm."), 0o755)
-    boot = _wrapper(platform, "xentpm_lib.host.boot.cli", "The command xentpm-boot.")
-    _write(os.path.join(home, "xentpm-boot"), boot, 0o755)
+    for command, module in _COMMANDS:
+        words = {"python": platform.python, "home": HOME, "module": module, "command": command}
+        _write(os.path.join(home, command), _WRAPPER.format(**words), 0o755)
     _copy_plugin(repository, root, platform)
-    for source, target, mode in _FILES:
-        with open(os.path.join(repository, "packaging/files", source), encoding="utf-8") as file:
+    for name, target, mode in _FILES:
+        with open(os.path.join(repository, "packaging/files", name), encoding="utf-8") as file:
             _write(os.path.join(root, target), file.read(), mode)
-    facts = dict(platform.facts(), **bundle.facts)
+    facts = dict(platform.facts(), **bundled)
     if grub:
         facts["grub"] = copy_grub(os.path.join(home, "grub"), licences)
+    binaries = [
+        path for path in _tree(home) if path.endswith("/grub-mkimage") or ".so" in os.path.basename(path)
+    ]
+    facts["glibc_needed"] = glibc_needed(binaries)
     return facts
 
 
 def write_facts(root: str, facts: Dict[str, str]) -> None:
-    """Write ``platform.json``: one ``"key": "value"`` a line, which `install.sh` reads without a JSON parser."""
-    _write(os.path.join(root, HOME, "platform.json"), json.dumps(facts, indent=2, sort_keys=True) + "\n", 0o644)
+    """Write ``platform.json``: one ``"key": "value"`` a line, as `install.sh` reads it without a parser."""
+    _write(
+        os.path.join(root, HOME, "platform.json"), json.dumps(facts, indent=2, sort_keys=True) + "\n", 0o644
+    )
 
 
 def set_times(root: str, epoch: int, compile_below: str) -> None:
-    """Give every file the time ``epoch``, then compile what is below ``compile_below``: same source, same bytes.
+    """Give every file the time ``epoch`` and compile what is below ``compile_below``, always the same.
 
     A compiled file holds its source's time and installed path; so it comes after the times are set.
     """
@@ -88,7 +96,7 @@ def installed_bytes(root: str) -> int:
 
 
 def _tree(root: str) -> Iterator[str]:
-    """Everything below ``root`` and itself, in the order of names, what is inside a folder before the folder."""
+    """Everything below ``root`` and itself, in the order of names, a folder after what is inside."""
     for folder, folders, names in os.walk(root, topdown=False):
         folders.sort()
         for name in sorted(names):
@@ -113,10 +121,6 @@ def _copy_plugin(repository: str, root: str, platform: Platform) -> None:
     if first != "#!/usr/bin/python3 -I":
         raise PackError("plugins/tpm does not begin as it should: {}".format(first))
     _write(os.path.join(root, "etc/xapi.d/plugins/tpm"), "#!{} -I\n{}".format(platform.python, body), 0o755)
-
-
-def _wrapper(platform: Platform, module: str, what: str) -> str:
-    return _WRAPPER.format(python=platform.python, home=HOME, module=module, what=what)
 
 
 def _write(path: str, text: str, mode: int) -> None:

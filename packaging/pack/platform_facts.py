@@ -23,8 +23,8 @@ class Platform(NamedTuple):
     glibc: str
 
     @classmethod
-    def of_this_machine(cls, also_for: Sequence[str], os_release: str = "/etc/os-release") -> "Platform":
-        """The platform of the running interpreter; ``also_for``: words ``ID:VERSION`` in place of os-release's.
+    def of_this_machine(cls, systems: Sequence[str], os_release: str = "/etc/os-release") -> "Platform":
+        """The platform of the running interpreter; ``systems``: words ``ID:VERSION``, else os-release's.
 
         Raises:
             PackError: the interpreter is not the platform's own, or the system does not say what it is.
@@ -35,7 +35,7 @@ class Platform(NamedTuple):
                 "Give the interpreter that the hosts have: make pack PYTHON=/usr/bin/python3",
             )
         return cls(
-            systems=tuple(_system(word) for word in also_for) or (read_os_release(os_release),),
+            systems=tuple(_system(word) for word in systems) or (read_os_release(os_release),),
             machine=platform.machine(),
             python=sys.executable,
             python_version="{}.{}".format(*sys.version_info[:2]),
@@ -73,7 +73,9 @@ def read_os_release(path: str) -> Tuple[str, str]:
         raise PackError("{} cannot be read: {}".format(path, error.strerror)) from error
     missing: List[str] = [key for key in ("ID", "VERSION_ID") if not found.get(key)]
     if missing:
-        raise PackError("{} has no {}".format(path, " and no ".join(missing)), "Name the hosts' system: FOR=ID:VERSION")
+        raise PackError(
+            "{} has no {}".format(path, " and no ".join(missing)), "Name the hosts' system: FOR=ID:VERSION"
+        )
     return found["ID"], found["VERSION_ID"]
 
 

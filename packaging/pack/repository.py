@@ -25,7 +25,8 @@ _PACKAGES = """<?xml version="1.0" encoding="utf-8"?>
 </packages>
 """
 _UPDATE = """<?xml version="1.0" encoding="utf-8"?>
-<update name-label="xentpm" version={version} uuid="{uuid}" installation-size="{size}" after-apply-guidance="restartHost" key={key}>
+<update name-label="xentpm" version={version} uuid="{uuid}" installation-size="{size}"
+    after-apply-guidance="restartHost" key={key}>
   <name-description>{description}</name-description>
 </update>
 """
@@ -75,10 +76,9 @@ def write_legacy(root: str, release: Release, rpm: str) -> None:
 
 
 def write_update(path: str, release: Release, size: int, key: str) -> None:
-    """Write update.xml; ``size`` in bytes, ``key`` the name of the public key's file, empty where unsigned."""
-    text = _UPDATE.format(
-        version=quoteattr(release.version), uuid=release.uuid, size=size, key=quoteattr(key), description=escape(DESCRIPTION)
-    )
+    """Write update.xml; ``size`` in bytes, ``key``: the public key's file name, empty where unsigned."""
+    words = {"version": quoteattr(release.version), "uuid": release.uuid, "size": size, "key": quoteattr(key)}
+    text = _UPDATE.format(description=escape(DESCRIPTION), **words)
     _write(path, text)
 
 

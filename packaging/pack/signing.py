@@ -24,14 +24,24 @@ class Signer:
 
     def sign_rpms(self, paths: Sequence[str]) -> None:
         """Sign RPMs in place. Raises: PackError."""
-        defines = ["--define", "_gpg_name " + self.fingerprint]
+        defines = [
+            "--define",
+            "_gpg_name " + self.fingerprint,
+            "--define",
+            "__gpg " + str(shutil.which("gpg")),
+        ]
         if self._home is not None:
             defines += ["--define", "_gpg_path " + self._home]
+        if "--rpmv3" in run(["rpmsign", "--help"]):  # CentOS 7's rpm knows no signed digest of the payload
+            defines.append("--rpmv3")
         run(["rpmsign"] + defines + ["--addsign"] + list(paths), environment=self._environment)
 
     def sign(self, path: str) -> None:
         """Write ``path``.asc, a detached armoured signature. Raises: PackError."""
-        run(_GPG + ["--yes", "--local-user", self.fingerprint, "--detach-sign", "--armor", path], environment=self._environment)
+        run(
+            _GPG + ["--yes", "--local-user", self.fingerprint, "--detach-sign", "--armor", path],
+            environment=self._environment,
+        )
 
     def export(self, path: str) -> None:
         """Write the public key. Raises: PackError."""
@@ -42,7 +52,7 @@ class Signer:
 
 @contextmanager
 def signer(key: str) -> Iterator[Signer]:
-    """For ``key``: a file with a secret key without a passphrase, or the name of a key in the user's key ring.
+    """For ``key``: a file with a secret key without a passphrase, or a key of the user's key ring.
 
     Raises:
         PackError: there is no such key.
@@ -80,11 +90,13 @@ def verify(public_key: str, fingerprint: str, files: Sequence[str], rpms: Sequen
 def _fingerprint(environment: Dict[str, str], key: str) -> str:
     words = ["--with-colons", "--list-secret-keys"] + ([key] if key else [])
     try:
-        found = re.findall(r"^sec:.*\n(?:[^s].*\n)*?fpr:+([0-9A-F]{40}):", run(_GPG + words, environment=environment), re.MULTILINE)
+        listed = run(_GPG + words, environment=environment)
     except PackError as error:
         raise PackError("there is no file and no secret key {}".format(ascii(key))) from error
+    found = re.findall(r"^sec:.*\n(?:[^s].*\n)*?fpr:+([0-9A-F]{40}):", listed, re.MULTILINE)
     if len(found) != 1:
-        raise PackError("expected one secret key, found {}".format(len(found)), "SIGNING_KEY=file or fingerprint")
+        message = "expected one secret key, found {}".format(len(found))
+        raise PackError(message, "SIGNING_KEY=<file with one key, or a fingerprint>")
     return str(found[0])
 
 

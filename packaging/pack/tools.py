@@ -3,9 +3,9 @@
 import os
 import shutil
 import subprocess
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
-__all__ = ["PackError", "Tool", "missing_tools", "run"]
+__all__ = ["PackError", "Tool", "check_tools", "run"]
 
 _SHOWN_LINES = 20
 
@@ -38,10 +38,18 @@ _TOOLS = (
 _SIGNING = (Tool("gpg", "gnupg2", "gnupg"), Tool("rpmsign", "rpm-sign", "rpm"))
 
 
-def missing_tools(signing: bool) -> List[Tool]:
-    """The programs that the build needs and this machine lacks."""
+def check_tools(signing: bool) -> None:
+    """Raises: PackError: names the programs that the build needs and this machine lacks."""
     wanted = _TOOLS + (_SIGNING if signing else ())
-    return [tool for tool in wanted if shutil.which(tool.command) is None]
+    missing = [tool for tool in wanted if shutil.which(tool.command) is None]
+    if missing:
+        raise PackError(
+            "these programs are missing: {}".format(", ".join(tool.command for tool in missing)),
+            "yum install {}  or  apt-get install {}".format(
+                " ".join(sorted({tool.red_hat for tool in missing})),
+                " ".join(sorted({tool.debian for tool in missing})),
+            ),
+        )
 
 
 def run(
