@@ -89,9 +89,10 @@ bench: setup ## what a call of the plugin, an appraisal and a watched fleet cost
 	@$(VENV_PYTHON) benchmarks/fleet.py
 
 pack: ## the supplemental pack for this machine's platform, in dist: see docs/build-pack.md
-	@if command -v apt-get >/dev/null; then scripts/setup.sh .venv '$(PYTHON)'; fi
-	@'$(if $(filter python3,$(PYTHON)),/usr/bin/python3,$(PYTHON))' -I packaging/build_pack.py --out '$(OUT)' \
-		$(if $(SIGNING_KEY),--signing-key '$(SIGNING_KEY)') $(FOR:%=--for %) $(if $(WITH_GRUB),--with-grub)
+	@python='$(if $(filter python3,$(PYTHON)),/usr/bin/python3,$(PYTHON))'; \
+	if command -v apt-get >/dev/null; then scripts/setup.sh --system "$$python"; fi; \
+	"$$python" -I packaging/build_pack.py --out '$(OUT)' $(if $(SIGNING_KEY),--signing-key '$(SIGNING_KEY)') \
+		$(FOR:%=--for %) $(if $(WITH_GRUB),--with-grub)
 
 clean: ## remove the virtual environments and everything that was generated
 	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done
