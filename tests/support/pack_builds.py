@@ -85,9 +85,7 @@ class Packs:
         try:
             user = ["--quick-gen-key", "Test of packs <packs@example.org>", "rsa3072", "sign", "never"]
             subprocess.run(gpg + user, env=environment, check=True, capture_output=True)
-            exported = subprocess.run(
-                gpg + ["--export-secret-keys"], env=environment, check=True, capture_output=True
-            )
+            secret = subprocess.check_output(gpg + ["--export-secret-keys"], env=environment)
         finally:
             subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True)
         with open(self._at("key"), "wb") as file:

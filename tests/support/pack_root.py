@@ -1,7 +1,7 @@
 """A dom0's tree in a mount namespace of its own, where a pack is installed by its own `install.sh`.
 
 ``/usr`` is this machine's, below a layer that can be written and that has none of its TPM2 software stack;
-``/etc``, ``/opt`` and ``/var`` begin nearly empty. The root is in memory and gone with the process that holds the
+``/etc``, ``/opt`` and ``/var`` begin nearly empty. All is in memory, and gone with the process that holds the
 namespace.
 """
 
