@@ -124,7 +124,7 @@ def _build_binding(build: str, pins: str, work: str, platform: Platform) -> str:
         + ["--target", site, _pin(pins, "tpm2-pytss"), _pin(build, "cffi")],
         environment={
             "PKG_CONFIG_LIBDIR": _pkg_config_without_fapi(work),
-            "CFLAGS": "-g0 -O2 -ffile-prefix-map={}=.".format(work),
+            "CFLAGS": "-g0 -O1 -ffile-prefix-map={}=.".format(work),
         },
     )
     return site

@@ -35,6 +35,8 @@ def copy_libraries(starts: Iterable[str], folder: str) -> Set[str]:
         found = _resolved(path)
         for soname in needed(path):
             where = found.get(soname)
+            if soname.startswith("libpython"):  # the interpreter itself, which loads this
+                continue
             if where is None:
                 raise PackError("{} needs {}, which is not on this machine".format(path, soname))
             if PLATFORM_LIBRARIES.match(soname) and os.path.realpath(where).startswith(_SYSTEM_FOLDERS):

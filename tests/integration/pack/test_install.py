@@ -70,6 +70,8 @@ def test_the_same_version_again_mends_what_was_damaged(with_pack, packs):
     finished = with_pack.install(packs.plain, stdin="y\n")
     assert finished.status == 0, finished
     assert with_pack.run("rpm", "-V", "xentpm").out == ""
+    with_pack.sh("test -e /etc/systemd/system/multi-user.target.wants/xentpm.service")
+    with_pack.sh("test -s {}/XS-PACKAGES".format(RECORD))
 
 
 def test_an_upgrade_keeps_the_configuration_the_state_and_the_unit_switched_off(root, packs):
