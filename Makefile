@@ -21,11 +21,18 @@ DOM0_TESTS := tests/unit/evidence tests/unit/tpm tests/unit/host \
 # What of the tests is about the verifier and so runs on every Python that a management station can have.
 VERIFIER_TESTS := tests/unit/verifier tests/integration/verifier tests/attacks
 # What has to compile on Python 3.6.
-DOM0_CODE := setup.py plugins/tpm scripts tests/conftest.py xentpm_lib/__init__.py xentpm_lib/errors.py \
+DOM0_CODE := setup.py plugins/tpm scripts packaging tests/conftest.py xentpm_lib/__init__.py xentpm_lib/errors.py \
 	xentpm_lib/evidence xentpm_lib/tpm xentpm_lib/host $(DOM0_TESTS)
 
+# For pack: where to, the key to sign with (a file, or one of your key ring), the hosts' ID:VERSION of os-release where
+# they are not this machine's, and 1 to pack GRUB's modules.
+OUT ?= dist
+SIGNING_KEY ?=
+FOR ?=
+WITH_GRUB ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dom0 test-verifier check format bench clean
+.PHONY: help setup demo test test-dom0 test-verifier check format bench pack clean
 
 help: ## this list
 	@echo 'make …'
@@ -80,6 +87,12 @@ bench: setup ## what a call of the plugin, an appraisal and a watched fleet cost
 	@$(VENV_PYTHON) benchmarks/plugin_call.py
 	@$(VENV_PYTHON) benchmarks/appraisal.py
 	@$(VENV_PYTHON) benchmarks/fleet.py
+
+pack: ## the supplemental pack for this machine's platform, in dist: see docs/build-pack.md
+	@python='$(if $(filter python3,$(PYTHON)),/usr/bin/python3,$(PYTHON))'; \
+	if command -v apt-get >/dev/null; then scripts/setup.sh --system "$$python"; fi; \
+	"$$python" -I packaging/build_pack.py --out '$(OUT)' $(if $(SIGNING_KEY),--signing-key '$(SIGNING_KEY)') \
+		$(FOR:%=--for %) $(if $(WITH_GRUB),--with-grub)
 
 clean: ## remove the virtual environments and everything that was generated
 	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done

@@ -2,10 +2,12 @@
 # Set up what the make targets need: Debian's packages and a virtual environment in the checkout.
 #
 #   scripts/setup.sh VENV PYTHON [TPM2_PYTSS_VERSION]
+#   scripts/setup.sh --system PYTHON
 #
 # VENV is a directory of this checkout (.venv, .venv-3.6). PYTHON is the interpreter to make it with; below 3.10
 # only the dom0 half and its tests are set up. Nothing happens, in a few milliseconds, when all is in place.
 # The environment is made again from scratch when the requirements, setup.py or this script change.
+# --system sets up no environment, only the packages, those of PYTHON among them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,9 +20,9 @@ build=requirements/build.txt
 
 PACKAGES=(make swtpm swtpm-tools gnutls-bin tpm2-tools libtss2-dev libtss2-tcti-swtpm0 libtss2-tcti-device0
     gcc libc6-dev pkg-config openssl python3-venv python3-dev postgresql
-    grub-common grub-efi-amd64-bin sbsigntool strace efibootmgr fdisk)
+    grub-common grub-efi-amd64-bin sbsigntool strace efibootmgr fdisk rpm createrepo-c xorriso patchelf gnupg)
 COMMANDS=(make swtpm swtpm_setup swtpm_ioctl certtool tpm2_quote gcc pkg-config openssl grub-mkimage sbsign
-    strace efibootmgr sfdisk)
+    strace efibootmgr sfdisk rpmbuild createrepo_c xorriso patchelf gpg)
 KEY_FILES=(requirements/build.txt requirements/dev.txt requirements/py36-build.txt requirements/py36.txt
     setup.py scripts/setup.sh scripts/plugin_coverage.py)
 
@@ -206,6 +208,10 @@ fi
 if ! { : >"$log"; } 2>/dev/null; then
     say "cannot write $PWD/$log: $NOT_YOURS"
     exit 1
+fi
+if [ "$venv" = --system ]; then
+    have_system || install_system
+    exit 0
 fi
 check_python
 have_system || install_system
