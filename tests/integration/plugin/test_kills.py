@@ -20,7 +20,8 @@ from xentpm_lib.tpm.ownership import OLD_DEFAULT_AUTH
 
 SEED = 20260131
 RANDOM_KILLS = 100
-pytestmark = pytest.mark.timeout(400)  # a busy machine needs more starts to hit enough of them
+# a busy machine needs more starts to hit enough of them
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 MAKING_KEYS_S = 0.05
 TERMINATIONS = 20
 TAG_20, TAG_20B, TAG_32, TAG_48 = b"\x14" * 20, b"\x15" * 20, b"\x20" * 32, b"\x30" * 48

@@ -217,6 +217,7 @@ def test_any_text(text):
     _untrusted(text)
 
 
+@pytest.mark.slow
 @_EXAMPLES
 @given(
     st.recursive(

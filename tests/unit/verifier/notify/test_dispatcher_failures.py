@@ -64,6 +64,7 @@ def test_a_kill_between_delivery_and_acknowledgement_loses_nothing(
     assert [request.body.decode() for request in receiver.got] == [told.body] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_random_kills_lose_nothing(station, hook, secret, make_change):
     """However often it is killed, every notification arrives, and each host's in order."""

@@ -351,6 +351,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", PLACES, ids=[table.name for table, _ in PLACES])
 def test_values_of_any_type_in_any_column(tmp_path, place):

@@ -140,6 +140,7 @@ def test_renewals_that_were_delivered_go_after_a_day(station):
     assert store.outbox_counts() == {"hook": {"delivered": 1, "failed": 1}}
 
 
+@pytest.mark.slow
 def test_many_hosts_with_many_results(station):
     """More than one page of each: hosts, results of a host, contents, notifications."""
     store = station.open()

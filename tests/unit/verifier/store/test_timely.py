@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from support.evidence_maker import SoftwareAttester
 from support.stores import NOW, make_notification, make_result
 from xentpm_lib.verifier.ledger_bodies import (
@@ -152,6 +154,7 @@ def test_renewals(station):
     assert [one.notification.created_at for one in store.outbox_due(NOW)] == [NOW + 5]
 
 
+@pytest.mark.slow
 def test_many_that_are_held_back_hide_nothing(station):
     store = station.open()
     becomes(store, None, T, NOW, channels=())
