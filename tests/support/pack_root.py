@@ -8,6 +8,8 @@ namespace.
 import os
 import subprocess
 
+import pytest
+
 from support.dom0 import ENVIRONMENT, HOST_UUID, LIMIT_S, SYSTEM_UUID, PluginProcess, method_call, outcome
 
 _MOUNTS = """
@@ -47,9 +49,10 @@ class PackRoot:
     """The tree; a context manager. ``folder`` has to exist and be empty."""
 
     def __init__(self, folder, opt_size="64m"):
-        self._user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        if os.geteuid() != 0:  # files of this machine's root would be nobody's in a user namespace
+            pytest.skip("to install a pack in a tree of its own needs root, which continuous integration is")
         self._holder = subprocess.Popen(
-            _PREFIX + self._user + ["bash", "-c", _MOUNTS, "bash", str(folder), opt_size],
+            _PREFIX + ["bash", "-c", _MOUNTS, "bash", str(folder), opt_size],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -67,8 +70,7 @@ class PackRoot:
         self._holder.stdout.close()
 
     def _enter(self, *command):
-        user = ["--user", "--preserve-credentials"] if self._user else []
-        return ["nsenter", "--target", str(self._holder.pid), "--mount", *user, *command]
+        return ["nsenter", "--target", str(self._holder.pid), "--mount", *command]
 
     def mount(self, source, target):
         """Show a folder of this machine in the tree, read-only; in place of what was there."""
