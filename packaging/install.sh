@@ -237,9 +237,9 @@ next_steps() {
     say "Next:"
     say "  1. Restart this host: then a free TPM gets its owner password, and its keys are made."
     say "     Another password than the default? Write it into $HOME_OF_PACK/config first."
-    say "  2. $HOME_OF_PACK/xentpm --status       is this host ready?"
-    say "  3. $HOME_OF_PACK/xentpm-boot probe     what of the boot is measured?"
-    say "  4. $HOME_OF_PACK/xentpm-boot enable    measure the rest; takes effect with one more restart"
+    say "  2. xentpm --status       is this host ready?"
+    say "  3. xentpm-boot probe     what of the boot is measured?"
+    say "  4. xentpm-boot enable    measure the rest; takes effect with one more restart"
 }
 
 check_root

@@ -53,6 +53,7 @@ def make_payload(source: Source, root: str, platform: Platform, grub: bool) -> D
     for command, module in _COMMANDS:
         words = {"python": platform.python, "home": HOME, "module": module, "command": command}
         _write(os.path.join(home, command), _WRAPPER.format(**words), 0o755)
+        _link(os.path.join(root, "usr/sbin", command), "/{}/{}".format(HOME, command))
     _copy_plugin(repository, root, platform)
     for name, target, mode in _FILES:
         with open(os.path.join(repository, "packaging/files", name), encoding="utf-8") as file:
@@ -121,6 +122,11 @@ def _copy_plugin(repository: str, root: str, platform: Platform) -> None:
     if first != "#!/usr/bin/python3 -I":
         raise PackError("plugins/tpm does not begin as it should: {}".format(first))
     _write(os.path.join(root, "etc/xapi.d/plugins/tpm"), "#!{} -I\n{}".format(platform.python, body), 0o755)
+
+
+def _link(path: str, target: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.symlink(target, path)
 
 
 def _write(path: str, text: str, mode: int) -> None:

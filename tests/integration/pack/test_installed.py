@@ -37,7 +37,7 @@ def test_an_upgrade_keeps_the_attestation_key(root_with_tpm, packs):
     before = root_with_tpm.call("tpm_get_attestation_identity")
     assert root_with_tpm.install(packs.of_version("0.2.0"), "--yes").status == 0
     assert root_with_tpm.call("tpm_get_attestation_identity") == before
-    assert "0.2.0" in root_with_tpm.run("/opt/xensource/tpm/xentpm", "--version").out
+    assert "0.2.0" in root_with_tpm.run("xentpm", "--version").out
 
 
 def test_a_removal_leaves_the_tpm_as_it_is_used(root_with_tpm, packs):
