@@ -25,7 +25,7 @@ DOM0_CODE := setup.py plugins/tpm scripts tests/conftest.py xentpm_lib/__init__.
 	xentpm_lib/evidence xentpm_lib/tpm xentpm_lib/host $(DOM0_TESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dom0 test-verifier check format bench clean
+.PHONY: help setup demo test test-dom0 test-verifier check format bench lab clean
 
 help: ## this list
 	@echo 'make …'
@@ -80,6 +80,12 @@ bench: setup ## what a call of the plugin, an appraisal and a watched fleet cost
 	@$(VENV_PYTHON) benchmarks/plugin_call.py
 	@$(VENV_PYTHON) benchmarks/appraisal.py
 	@$(VENV_PYTHON) benchmarks/fleet.py
+
+lab: setup ## a real measured boot of Xen in an emulated machine: see docs/lab.md
+	@scripts/setup-lab.sh
+	@rm -rf build/lab; mkdir -p build
+	@$(MAKE) --no-print-directory pack OUT=build/lab >build/lab.log 2>&1 || { cat build/lab.log; exit 1; }
+	@PYTHONPATH=tests $(VENV_PYTHON) -m lab --pack build/lab/*.iso $(ARGS)
 
 clean: ## remove the virtual environments and everything that was generated
 	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done
