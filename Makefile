@@ -32,7 +32,7 @@ FOR ?=
 WITH_GRUB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-dom0 test-verifier check format bench pack clean
+.PHONY: help setup demo test test-dom0 test-verifier check format bench pack lab clean
 
 help: ## this list
 	@echo 'make …'
@@ -93,6 +93,12 @@ pack: ## the supplemental pack for this machine's platform, in dist: see docs/bu
 	if command -v apt-get >/dev/null; then scripts/setup.sh --system "$$python"; fi; \
 	"$$python" -I packaging/build_pack.py --out '$(OUT)' $(if $(SIGNING_KEY),--signing-key '$(SIGNING_KEY)') \
 		$(FOR:%=--for %) $(if $(WITH_GRUB),--with-grub)
+
+lab: setup ## a real measured boot of Xen in an emulated machine: see docs/lab.md
+	@scripts/setup-lab.sh
+	@rm -rf build/lab; mkdir -p build
+	@$(MAKE) --no-print-directory pack OUT=build/lab >build/lab.log 2>&1 || { cat build/lab.log; exit 1; }
+	@PYTHONPATH=tests $(VENV_PYTHON) -m lab --pack build/lab/*.iso $(ARGS)
 
 clean: ## remove the virtual environments and everything that was generated
 	@for link in .venv .venv-*; do if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done

@@ -1,0 +1,1 @@
+"""The lab: a real measured boot of Xen and a dom0 in an emulated machine: docs/lab.md, ``make lab``."""
