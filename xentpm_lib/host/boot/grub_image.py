@@ -8,6 +8,7 @@ File Format.
 """
 
 import io
+import struct
 from typing import List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
@@ -21,6 +22,7 @@ _HEAD_SIZE, _OBJECT_HEAD_SIZE = 24, 8
 _ELF, _MEMDISK, _CONFIG, _PREFIX = 0, 1, 2, 3
 _MAX_OBJECTS = 1024  # GRUB has about 270 modules
 _MAX_ELF_SECTIONS = 256
+_ELF_SECTION = struct.Struct("<I20xQQ24x")  # offset of the name among the names, and of the content; its size
 _MAX_MEMBERS, _MAX_CONFIG_SIZE = 4096, 1 << 20
 _MEASURING = "tpm"
 
@@ -124,24 +126,15 @@ def _module_name(elf: bytes, number: int) -> str:
     table = head.u64()
     head.take(10)
     entry_size, count, names_index = head.u16(), head.u16(), head.u16()
-    if entry_size != 64 or not names_index < count <= _MAX_ELF_SECTIONS:
+    if entry_size != _ELF_SECTION.size or not names_index < count <= _MAX_ELF_SECTIONS:
         raise FormatError("expected an ELF section table", where=what)
-    sections = [_elf_section(elf, table + 64 * index, what) for index in range(count)]
+    sections = list(_ELF_SECTION.iter_unpack(_slice(elf, table, _ELF_SECTION.size * count, what)))
     _, names_start, names_size = sections[names_index]
     names = _slice(elf, names_start, names_size, what)
     for name_offset, start, size in sections:
         if names[name_offset:].split(b"\0", 1)[0] == b".modname":
             return _text(_slice(elf, start, size, what), what + ".modname")
     raise FormatError("no section .modname", where=what)
-
-
-def _elf_section(elf: bytes, offset: int, what: str) -> Tuple[int, int, int]:
-    """Of a section header: the name's offset among the names, the content's offset and size."""
-    reader = Reader(elf, what, "little")
-    reader.take(offset)
-    name = reader.u32()
-    reader.take(20)
-    return name, reader.u64(), reader.u64()
 
 
 def _slice(data: bytes, start: int, size: int, what: str) -> bytes:
