@@ -2,14 +2,16 @@
 
 from typing import Callable, Dict, Optional, Sequence
 
+from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.boot.grub_env import block_variables, with_variable
 from xentpm_lib.host.boot.grub_run import BAD_ARGUMENT, BAD_NUMBER, FILE_NOT_FOUND, Booted, Interpreter
+from xentpm_lib.host.boot.grub_terminal import TERMINAL_COMMANDS
 from xentpm_lib.host.boot.grub_test import FileTests, evaluate
 from xentpm_lib.host.boot.grub_words import join_command_line, option_values, to_number
 
 __all__ = ["COMMANDS"]
 
-BAD_FILE_TYPE, NO_KERNEL, BAD_FONT = 4, 22, 23
+BAD_FILE_TYPE, NO_KERNEL = 4, 22
 _ENV_OPTIONS = (("file", "f", "value"), ("skip-sig", "s", "none"))
 _SEARCH_OPTIONS = (
     ("file", "f", "none"),
@@ -187,16 +189,26 @@ def _configfile(grub: Interpreter, words: Sequence[str]) -> int:
         return BAD_ARGUMENT
     grub.state.env.open()
     grub.state.menus.append([])
+    line = grub.line
     grub.run_file(words[0])
     grub.show_menu()
-    grub.state.menus.pop()
+    if grub.state.menus.pop():
+        raise _stays(grub, words[0], line)
     grub.state.env.close()
     return 0
 
 
 def _normal(grub: Interpreter, words: Sequence[str]) -> int:
-    grub.enter_normal(words[0] if words else "{}/grub.cfg".format(grub.state.env.get("prefix") or ""))
-    return 0
+    config = words[0] if words else "{}/grub.cfg".format(grub.state.env.get("prefix") or "")
+    line = grub.line
+    grub.enter_normal(config)
+    raise _stays(grub, config, line)
+
+
+def _stays(grub: Interpreter, config: str, line: int) -> XenTpmError:
+    """The error for a menu that nothing leads out of: GRUB shows it until someone presses a key."""
+    text = "no menu entry of {} loads a kernel: GRUB waits for a key there"
+    return grub.error(text.format(ascii(config[:100])), line)
 
 
 def _loader(kind: str, log: str) -> _Command:
@@ -249,42 +261,10 @@ def _chainloader(grub: Interpreter, words: Sequence[str]) -> int:
     return 0
 
 
-def _terminal(direction: str) -> _Command:
-    """``terminal_input`` and ``terminal_output``: the module of a terminal that is not there is loaded."""
-
-    def command(grub: Interpreter, words: Sequence[str]) -> int:
-        for word in words:
-            module = grub.terminals.get(direction + word) or grub.terminals.get(direction + word[:7] + "*")
-            if module is not None and not grub.state.load_module(module):
-                return BAD_ARGUMENT
-        return 0
-
-    return command
-
-
 def _boot(grub: Interpreter, words: Sequence[str]) -> int:
     if grub.state.kernel:
         raise Booted()
     return NO_KERNEL
-
-
-def _loadfont(grub: Interpreter, words: Sequence[str]) -> int:
-    for word in words:
-        path = (
-            word if word[:1] in ("(", "/") else "{}/fonts/{}.pf2".format(grub.state.env.get("prefix"), word)
-        )
-        file = grub.state.open(path)
-        if file is None:
-            return FILE_NOT_FOUND
-        head = grub.state.head(file, 12)
-        if head[:4] != b"FILE" or head[8:] != b"PFF2":
-            return BAD_FONT
-    return 0 if words else BAD_ARGUMENT
-
-
-def _background_image(grub: Interpreter, words: Sequence[str]) -> int:
-    files = [word for word in words if not word.startswith("-")]
-    return 0 if not files or grub.state.open(files[-1]) is not None else FILE_NOT_FOUND
 
 
 def _setparams(grub: Interpreter, words: Sequence[str]) -> int:
@@ -343,12 +323,11 @@ def _blscfg(grub: Interpreter, words: Sequence[str]) -> int:
     )
 
 
-_IGNORED = "clear echo serial sleep true play password password_pbkdf2".split()
+_IGNORED = "echo true password password_pbkdf2".split()
 
 COMMANDS: Dict[str, _Command] = {
     ".": _source,
     "[": _test,
-    "background_image": _background_image,
     "blscfg": _blscfg,
     "boot": _boot,
     "break": _breaker(False),
@@ -364,7 +343,6 @@ COMMANDS: Dict[str, _Command] = {
     "linux": _loader("linux", "kernel_cmdline"),
     "linuxefi": _loader("linux", "kernel_cmdline"),
     "load_env": _load_env,
-    "loadfont": _loadfont,
     "menuentry": _nothing,
     "module": _loader("multiboot1", "module_cmdline"),
     "module2": _loader("multiboot", "module_cmdline"),
@@ -382,9 +360,8 @@ COMMANDS: Dict[str, _Command] = {
     "shift": _shift,
     "source": _source,
     "submenu": _nothing,
-    "terminal_input": _terminal("i"),
-    "terminal_output": _terminal("o"),
     "test": _test,
     "unset": _unset,
 }
 COMMANDS.update(dict.fromkeys(_IGNORED, _nothing))
+COMMANDS.update(TERMINAL_COMMANDS)

@@ -10,6 +10,12 @@ _FEATURES = (
     "chainloader_bpb ntldr platform_search_hint default_font_path all_video_module menuentry_id"
     " menuentry_options 200_final nativedisk_cmd timeout_style"
 ).split()
+_COLORS = frozenset(
+    (
+        "black blue green cyan red magenta brown light-gray dark-gray light-blue light-green light-cyan"
+        " light-red light-magenta yellow white"
+    ).split()
+)
 _WATCHED = frozenset(("root", "prefix", "pager", "color_normal", "color_highlight"))
 
 
@@ -34,7 +40,11 @@ class Environment:
         return self._values[-1].get(name)
 
     def set(self, name: str, value: str) -> None:
-        """Set a variable."""
+        """Set a variable; of a color that GRUB does not know, the old one stays."""
+        if name in ("color_normal", "color_highlight"):
+            front, _, back = value.partition("/")
+            if front not in _COLORS or back not in _COLORS:
+                return
         if name == "root" and value[:1] == "(" and value[-1:] == ")":
             value = value[1:-1]
         self._values[-1][name] = value

@@ -1,12 +1,16 @@
 """GRUB's menu: what an entry is, and which one boots by itself."""
 
-from typing import List, Optional, Sequence
+from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from xentpm_lib.host.boot.grub_state import MenuEntry
 from xentpm_lib.host.boot.grub_syntax import Command
+from xentpm_lib.host.boot.grub_terminal import show_theme
 from xentpm_lib.host.boot.grub_words import option_values, to_number
 
-__all__ = ["chosen", "path_of", "read_entry", "rest_of_default"]
+if TYPE_CHECKING:
+    from xentpm_lib.host.boot.grub_run import Interpreter
+
+__all__ = ["chosen", "path_of", "read_entry", "rest_of_default", "show_menu"]
 
 _OPTIONS = (
     ("class", "", "value"),
@@ -78,3 +82,65 @@ def path_of(outer: Optional[str], name: str) -> str:
     """The value of ``chosen``."""
     own = name.replace(">", ">>")
     return own if outer is None else "{}>{}".format(outer, own)
+
+
+def show_menu(grub: "Interpreter") -> None:
+    """Boot what the menu boots by itself, with its fallbacks; returns where nothing boots."""
+    menu, env = grub.state.menus[-1], grub.state.env
+    if not menu:
+        return
+    _wait(grub)
+    _execute(grub, menu[chosen(menu, env.get("default"))])
+    while True:
+        number = to_number(env.get("fallback") or "")
+        if number is None:
+            return
+        env.set("fallback", number[1].lstrip())
+        if number[0] >= len(menu):
+            raise grub.error("there is no menu entry {} to fall back to".format(number[0]))
+        grub.state.note(
+            "The default entry does not boot: the fallback entry {} is assumed.".format(number[0])
+        )
+        _execute(grub, menu[number[0]])
+
+
+def _wait(grub: "Interpreter") -> None:
+    """Let the time pass until the menu boots. It is drawn for that, unless it is hidden or has no time."""
+    env = grub.state.env
+    timeout = to_number(env.get("timeout") or "")
+    if timeout is None:
+        grub.state.note("The menu has no timeout: someone has to choose. Its default entry is assumed.")
+        env.unset("timeout_style")
+    if env.get("timeout_style") in ("countdown", "hidden"):
+        env.unset("timeout")
+        env.unset("timeout_style")
+    elif timeout is None or timeout[0]:
+        show_theme(grub)
+        env.unset("timeout")
+
+
+def _execute(grub: "Interpreter", entry: MenuEntry) -> None:
+    env = grub.state.env
+    if entry.is_restricted and env.get("superusers"):
+        raise grub.error(
+            "the menu entry {} asks for a password".format(ascii(entry.arguments[0][:60])), entry.line
+        )
+    old = env.get("chosen"), env.get("default")
+    if entry.is_submenu:
+        env.open()
+        grub.state.menus.append([])
+        env.set("timeout", "0")
+    else:
+        grub.entry = entry.arguments[0]
+    env.set("chosen", path_of(old[0], entry.id))
+    env.export("chosen")
+    env.restore("default", rest_of_default(old[1]))
+    grub.execute_entry(entry)
+    if entry.is_submenu:
+        with grub.deeper():
+            show_menu(grub)
+        grub.state.menus.pop()
+        env.close()
+    env.restore("chosen", old[0])
+    env.restore("default", old[1])
+    env.unset("timeout")

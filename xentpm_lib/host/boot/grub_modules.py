@@ -5,7 +5,7 @@ from typing import Dict, Tuple
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot.grub_syntax import boot_error
 
-__all__ = ["COMMAND_MODULES", "dependencies", "read_terminals"]
+__all__ = ["COMMAND_MODULES", "OTHER_COMMANDS", "dependencies", "read_terminals"]
 
 #: command: module; those of the kernel itself and of ``normal`` are not here
 COMMAND_MODULES = {
@@ -43,6 +43,30 @@ COMMAND_MODULES = {
     "fwsetup": "efifwsetup",
     "play": "play",
 }
+
+#: the other commands of GRUB 2.06, from its own command.lst
+OTHER_COMMANDS = frozenset(
+    """
+    acpi all_functional_test appleloader authenticate background_color backtrace badram blocklist
+    cat cbmemc cmp coreboot_boottime cpuid crc cryptomount cutmem date distrust dump eval exit
+    extract_entries_configfile extract_entries_source extract_legacy_entries_configfile
+    extract_legacy_entries_source extract_syslinux_entries_configfile
+    extract_syslinux_entries_source fakebios file fix_video functional_test gettext gptsync halt
+    hashsum hdparm hello help hexdump hexdump_random inb initrd16 inl inw keymap keystatus kfreebsd
+    kfreebsd_loadenv kfreebsd_module kfreebsd_module_elf knetbsd knetbsd_module knetbsd_module_elf
+    kopenbsd kopenbsd_ramdisk legacy_check_password legacy_configfile legacy_initrd
+    legacy_initrd_nounzip legacy_kernel legacy_password legacy_source linux16 list_env list_trusted
+    loadbios loopback ls lsacpi lscoreboot lsefi lsefimmap lsefisystab lsfonts lsmmap lsmod lspci
+    lssal macppcbless mactelbless md5sum nativedisk net_add_addr net_add_dns net_add_route net_bootp
+    net_bootp6 net_del_addr net_del_dns net_del_route net_dhcp net_get_dhcp_option net_ipv6_autoconf
+    net_ls_addr net_ls_cards net_ls_dns net_ls_routes net_nslookup normal_exit outb outl outw
+    parttool pcidump probe rdmsr read read_byte read_dword read_word reboot regexp rmmod setpci
+    sha1sum sha256sum sha512sum smbios syslinux_configfile syslinux_source terminfo test_blockarg
+    testload testspeed time tr trust usb verify_detached videoinfo videotest write_byte write_dword
+    write_word wrmsr xnu_devprop_load xnu_kernel xnu_kernel64 xnu_kext xnu_kextdir xnu_mkext
+    xnu_ramdisk xnu_resume xnu_splash xnu_uuid zfs-bootfs zfsinfo zfskey
+    """.split()
+)
 
 
 def dependencies(module: bytes) -> Tuple[str, ...]:

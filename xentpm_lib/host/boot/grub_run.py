@@ -8,11 +8,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.boot.grub_files import GrubFiles
 from xentpm_lib.host.boot.grub_image import GrubImage
-from xentpm_lib.host.boot.grub_modules import COMMAND_MODULES, read_terminals
-from xentpm_lib.host.boot.grub_script import config_text, parse
+from xentpm_lib.host.boot.grub_modules import COMMAND_MODULES, OTHER_COMMANDS, read_terminals
 from xentpm_lib.host.boot.grub_state import Measured, MenuEntry, State
 from xentpm_lib.host.boot.grub_syntax import Command, For, Function, If, Loop, Word, boot_error
-from xentpm_lib.host.boot.grub_words import expand, to_number
+from xentpm_lib.host.boot.grub_words import expand
+from xentpm_lib.host.boot.grub_work import Workload
 
 __all__ = ["Booted", "GrubRun", "Interpreter", "run_grub"]
 
@@ -34,20 +34,35 @@ class GrubRun(NamedTuple):
     names_disk: bool
 
 
-def run_grub(files: GrubFiles, image: Optional[GrubImage], prefix: str) -> GrubRun:
+def run_grub(
+    files: GrubFiles,
+    image: Optional[GrubImage],
+    prefix: str,
+    folder: Optional[str] = None,
+    notes: Sequence[str] = (),
+    work: Optional[Workload] = None,
+) -> GrubRun:
     """Run GRUB from its start.
 
     image: None where it could not be read. prefix: as the variable has it, ``(hd0,gpt4)/EFI/xenserver``.
+    folder: the image's own on its device, ``/EFI/BOOT``; None where it is not known. notes: what is assumed
+    already. work: what several runs share.
 
     Raises:
-        XenTpmError: what is not interpreted, or nothing boots.
+        XenTpmError: what is not interpreted, or nothing boots; with the notes.
     """
-    state = State(files, image, prefix)
+    state = State(files, image, prefix, work or Workload())
+    state.notes.extend(notes)
+    if folder is not None:
+        state.env.set("cmdpath", "({}){}".format(files.boot_device, folder))
+        state.env.export("cmdpath")
     interpreter = Interpreter(state)
     try:
         interpreter.start()
     except Booted:
         return GrubRun(interpreter.entry, tuple(state.measured), tuple(state.notes), state.names_disk)
+    except XenTpmError as error:
+        raise boot_error(error.message, " ".join([error.hint] + state.notes).strip()) from error
     raise boot_error(
         "{}: no menu entry loads a kernel. {}".format(state.file, " ".join(state.notes)).rstrip()
     )
@@ -64,7 +79,7 @@ class Interpreter:
         self.returning, self.continuing, self.breaks, self.loops = False, False, 0, 0
         self.terminals: Dict[str, str] = {}  #: ``i`` or ``o``, and a terminal's name: the module that has it
         self.normal = False  #: in normal mode, where the lists of modules are read
-        self._depth, self._line = 0, 0
+        self._depth, self._line, self._conditions = 0, 0, 0
         self._commands: Dict[str, Callable[[Interpreter, Sequence[str]], int]] = COMMANDS
 
     def start(self) -> None:
@@ -72,7 +87,7 @@ class Interpreter:
         image = self.state.image
         if image is not None and image.config:
             self.state.file = "the configuration in GRUB's image"
-            for statement in parse(config_text(image.config), self.state.file, is_file=False):
+            for statement in self.state.work.statements(image.config, self.state.file, is_file=False):
                 self._rescue(statement)
         self.state.file = "grub.cfg"
         self.enter_normal("{}/grub.cfg".format(self.state.env.get("prefix") or ""))
@@ -99,6 +114,11 @@ class Interpreter:
     def line(self) -> int:
         """Where in its file the command stands that is carried out."""
         return self._line
+
+    def assume(self, text: str) -> None:
+        """Tell that a command is assumed to succeed, where something depends on it."""
+        if self._conditions:
+            self.state.note("{} line {}: {}.".format(self.state.file, self._line, text))
 
     def missing(self, name: str) -> None:
         """Tell of a file that GRUB will not find."""
@@ -140,20 +160,21 @@ class Interpreter:
         file = state.open(name)
         if file is None:
             return FILE_NOT_FOUND
-        old = state.file, env.get("config_file"), env.get("config_directory")
+        old = state.file, env.get("config_file"), env.get("config_directory"), self._line
         full = name if name.startswith("(") else "({}){}".format(env.get("root") or "", name)
         for variable, value in (("config_file", full), ("config_directory", full.rpartition("/")[0])):
             env.set(variable, value)
             env.export(variable)
         state.file = ascii(name)[1:-1]
-        with self._deeper():
+        with self.deeper():
             self.run(state.statements(file, name))
-        state.file = old[0]
+        state.file, self._line = old[0], old[3]
         env.restore("config_file", old[1])
         env.restore("config_directory", old[2])
         return 0
 
-    def _deeper(self) -> "_Depth":
+    def deeper(self) -> "_Depth":
+        """Count what is in something else, while it lasts."""
         return _Depth(self)
 
     def _ends(self) -> bool:
@@ -174,7 +195,7 @@ class Interpreter:
     def _execute(self, statement: Any) -> int:
         self.state.step()
         self._line = statement.line
-        with self._deeper():
+        with self.deeper():
             if isinstance(statement, Command):
                 result = self._command(statement)
             elif isinstance(statement, If):
@@ -194,12 +215,18 @@ class Interpreter:
 
     def _if(self, statement: If) -> int:
         for condition, body in statement.branches:
-            result = self.run(condition)
+            result = self._condition(condition)
             if self._ends():
                 return result
             if self.state.env.get("?") == "0":
                 return self.run(body)
         return self.run(statement.otherwise)
+
+    def _condition(self, statements: Sequence[Any]) -> int:
+        self._conditions += 1
+        result = self.run(statements)
+        self._conditions -= 1
+        return result
 
     def _for(self, statement: For) -> int:
         values, result = self.arguments(statement.words), 0
@@ -220,7 +247,7 @@ class Interpreter:
         self.loops += 1
         while True:
             self.state.step()
-            result = self.run(statement.condition)
+            result = self._condition(statement.condition)
             if self._ends() or (result == 0) == statement.until:
                 break
             result = self.run(statement.body)
@@ -257,28 +284,32 @@ class Interpreter:
             words.append("{" + command.block.text + "}")
         self.state.measure_text("grub_cmd", " ".join(words))
         if words[0] != "!":
-            return self._dispatch(words, command)
+            return self._dispatch(words, command) or 0
         if len(words) < 2:
             return BAD_ARGUMENT
-        return int(self._dispatch(words[1:], command) == 0)
+        result = self._dispatch(words[1:], command)
+        return 0 if result is None else int(result == 0)
 
-    def _dispatch(self, words: List[str], command: Optional[Command]) -> int:
+    def _dispatch(self, words: List[str], command: Optional[Command]) -> Optional[int]:
+        """Carry out a command or function; None for what is none, which ``!`` does not turn round."""
         name = words[0]
         if name in self._commands and self.has_command(name):
             if name in ("menuentry", "submenu"):
                 return self._add_entry(words, command)
             return self._commands[name](self, words[1:])
-        if name in self.state.functions and name not in self._commands:
+        if name in self.state.functions:
+            if name in OTHER_COMMANDS:
+                raise self.error("{} is a function, and a command of GRUB's that goes first".format(name))
             return self.call(self.state.functions[name], words[1:])
         if "=" in name:
             variable, _, value = name.partition("=")
             if not (variable[:1].isdigit() or variable in ("#", "*", "@")):
                 self.set_variable(variable, value)
-            return 0
-        if name in self._commands:
+        elif name in self._commands:
             self.state.note("GRUB has no command {}: its image lacks the module.".format(ascii(name[:40])))
-            return 0
-        raise self.error("the command {} is not interpreted".format(ascii(name[:60])))
+        else:
+            raise self.error("the command {} is not interpreted".format(ascii(name[:60])))
+        return None
 
     def has_command(self, name: str) -> bool:
         """Whether GRUB has a command, which may load the module that has it."""
@@ -303,7 +334,7 @@ class Interpreter:
         """Call a function."""
         old = self.scope, self.loops
         self.scope, self.loops = list(arguments), 0
-        with self._deeper():
+        with self.deeper():
             result = self.run(body)
         self.returning = False
         self.scope, self.loops = old
@@ -318,58 +349,20 @@ class Interpreter:
         self.state.menus[-1].append(entry)
         return 0
 
-    def show_menu(self, automatic: bool = False) -> None:
+    def show_menu(self) -> None:
         """Boot what the menu boots by itself, with its fallbacks; returns where nothing boots."""
-        from xentpm_lib.host.boot.grub_menu import chosen
+        from xentpm_lib.host.boot.grub_menu import show_menu
 
-        menu, env = self.state.menus[-1], self.state.env
-        if not menu:
-            return
-        if to_number(env.get("timeout") or "") is None and not automatic:
-            self.state.note("The menu has no timeout: someone has to choose. Its default entry is assumed.")
-        self._execute_entry(menu[chosen(menu, env.get("default"))])
-        while True:
-            number = to_number(env.get("fallback") or "")
-            if number is None:
-                return
-            env.set("fallback", number[1].lstrip())
-            if number[0] >= len(menu):
-                raise self.error("there is no menu entry {} to fall back to".format(number[0]))
-            self.state.note(
-                "The default entry does not boot: the fallback entry {} is assumed.".format(number[0])
-            )
-            self._execute_entry(menu[number[0]])
+        show_menu(self)
 
-    def _execute_entry(self, entry: MenuEntry) -> None:
-        from xentpm_lib.host.boot.grub_menu import path_of, rest_of_default
-
-        env = self.state.env
-        if entry.is_restricted and env.get("superusers"):
-            raise self.error(
-                "the menu entry {} asks for a password".format(ascii(entry.arguments[0][:60])), entry.line
-            )
-        old = env.get("chosen"), env.get("default")
-        if entry.is_submenu:
-            env.open()
-            self.state.menus.append([])
-            env.set("timeout", "0")
-        else:
-            self.entry = entry.arguments[0]
-        env.set("chosen", path_of(old[0], entry.id))
-        env.export("chosen")
-        env.restore("default", rest_of_default(old[1]))
+    def execute_entry(self, entry: MenuEntry) -> None:
+        """Carry out what a menu entry says, then boot if that loaded a kernel."""
         scope, self.scope = self.scope, list(entry.arguments)
         self.state.measure_text("grub_cmd", " ".join(("setparams",) + entry.arguments))
-        with self._deeper():
+        with self.deeper():
             self.run(entry.body)
-            self.returning, self.scope = False, scope
-            self.boot()
-            if entry.is_submenu:
-                self.show_menu(automatic=True)
-                self.state.menus.pop()
-                env.close()
-        env.restore("chosen", old[0])
-        env.restore("default", old[1])
+        self.returning, self.scope = False, scope
+        self.boot()
 
     def boot(self) -> None:
         """Hand over, if a kernel has been loaded."""

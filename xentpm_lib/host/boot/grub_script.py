@@ -96,19 +96,28 @@ class _Reader:
         self._next = self._read()
         return token
 
-    def statements(self, ends: Tuple[str, ...]) -> Tuple[Any, ...]:
-        """Statements up to one of these reserved words, which is not taken. Without any: up to the end."""
+    def statements(self, ends: Tuple[str, ...], is_function: bool = False) -> Tuple[Any, ...]:
+        """Statements up to one of these reserved words, which is not taken. Without any: up to the end.
+
+        is_function: a function's, where the last command has to end before the brace.
+        """
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self.error("over {} blocks in each other".format(MAX_DEPTH))
-        found = []
+        found: List[Any] = []
+        first = 0  # of those that begin in the same line
         self._skip_lines()
         while self._next.kind not in ends + ("end",):
             found.append(self._statement(not ends))
+            if self._next.kind == "}" and is_function:
+                raise self.error("a ; is missing before }: GRUB does not know the function then")
             if self._next.kind not in (";", "\n") + (("}",) if "}" in ends else ()):
                 raise self.error(
                     "expected the end of the command, got {}".format(ascii(self._next.text[:60]))
                 )
+            if self._next.kind == "\n" and not ends:
+                _functions_first(found, first)
+                first = len(found)
             if self._next.kind != "}":
                 self.take(self._next.kind)
                 self._skip_lines()
@@ -155,7 +164,7 @@ class _Reader:
         name = self._name()
         self._skip_lines()
         self.take("{")
-        body = self.statements(("}",))
+        body = self.statements(("}",), is_function=True)
         self.take("}")
         return Function(line, name, body)
 
@@ -217,6 +226,11 @@ class _Reader:
             raise boot_error("{} line {}: a word of over {} characters".format(self._file, line, _MAX_WORD))
         kind = text if word is None or text in _RESERVED else "word"
         return _Token(kind, text, start, line)
+
+
+def _functions_first(statements: List[Any], start: int) -> None:
+    """GRUB reads a line as a whole, which defines its functions, before it carries out what is in it."""
+    statements[start:] = sorted(statements[start:], key=lambda one: not isinstance(one, Function))
 
 
 def _split(text: str, reader: _Reader, line: int) -> Word:

@@ -7,13 +7,13 @@ from xentpm_lib.host.boot.files import read_file
 from xentpm_lib.host.boot.grub_env import Environment
 from xentpm_lib.host.boot.grub_files import ELSEWHERE, GrubFiles, HostFile
 from xentpm_lib.host.boot.grub_image import GrubImage
-from xentpm_lib.host.boot.grub_script import MAX_SCRIPT_SIZE, config_text, parse
+from xentpm_lib.host.boot.grub_script import MAX_SCRIPT_SIZE
 from xentpm_lib.host.boot.grub_syntax import boot_error
+from xentpm_lib.host.boot.grub_work import Workload
 
-__all__ = ["COMMANDS_PCR", "FILES_PCR", "MAX_STEPS", "Measured", "MenuEntry", "State"]
+__all__ = ["COMMANDS_PCR", "FILES_PCR", "Measured", "MenuEntry", "State"]
 
 COMMANDS_PCR, FILES_PCR = 8, 9
-MAX_STEPS = 50000  # statements carried out
 MAX_TEXT = 256 * 1024  # characters of one command
 MAX_ALL_TEXT = 8 * 1024 * 1024  # characters of all commands
 MAX_NOTES = 32
@@ -48,8 +48,8 @@ class MenuEntry(NamedTuple):
 class State:
     """GRUB while it runs. All that reads or measures goes through here."""
 
-    def __init__(self, files: GrubFiles, image: Optional[GrubImage], prefix: str) -> None:
-        self.files, self.image = files, image
+    def __init__(self, files: GrubFiles, image: Optional[GrubImage], prefix: str, work: Workload) -> None:
+        self.files, self.image, self.work = files, image, work
         self.env = Environment(prefix, files.boot_device)
         self.menus: List[List[MenuEntry]] = [[]]
         self.functions: Dict[str, Tuple[Any, ...]] = {}
@@ -61,9 +61,10 @@ class State:
         self.kernel = ""  #: the command that loaded a kernel
         self.file = "grub.cfg"
         self.names_disk = False  #: the name of the disk that GRUB was started from is in what is measured
-        self._steps, self._text = 0, 0
+        self.outputs = {"console"}  #: where GRUB writes to
+        self.theme = ""  #: the file of the theme that a menu has been shown with
+        self._text = 0
         self._loading: List[str] = []
-        self._parsed: Dict[str, Tuple[Any, ...]] = {}
 
     def note(self, text: str) -> None:
         """Tell what is assumed, once."""
@@ -76,9 +77,7 @@ class State:
         Raises:
             XenTpmError: there were too many; it may be a loop without an end.
         """
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise boot_error("{} runs over {} commands".format(self.file, MAX_STEPS))
+        self.work.step(self.file)
 
     def count_text(self, size: int) -> None:
         """Count the characters of a command.
@@ -160,25 +159,9 @@ class State:
             )
         return data
 
-    def head(self, file: HostFile, size: int) -> bytes:
-        """The first bytes of a file.
-
-        Raises:
-            XenTpmError: it cannot be read.
-        """
-        if file.data is not None:
-            return file.data[:size]
-        try:
-            with open(file.path, "rb") as stream:
-                return stream.read(size)
-        except OSError as error:
-            raise boot_error("{} cannot be read: {}".format(ascii(file.path), error)) from error
-
     def statements(self, file: HostFile, name: str) -> Tuple[Any, ...]:
         """What a configuration file says."""
-        if file.path not in self._parsed:
-            self._parsed[file.path] = parse(config_text(self.read(file)), ascii(name)[1:-1])
-        return self._parsed[file.path]
+        return self.work.statements(self.read(file), ascii(name)[1:-1])
 
     def load_module(self, name: str) -> bool:
         """Load a module, from the disk if the image does not have it; with what it needs."""

@@ -102,6 +102,7 @@ class _Expression:
 
 
 def _signed(text: str) -> int:
+    """A number as GRUB compares it: of 64 bits with a sign, the largest one (so -1) where it is too large."""
     number = to_number(text[1:] if text.startswith("-") else text)
-    value = number[0] if number else 0
-    return -value if text.startswith("-") else value
+    value = (number[0] if number else 0) * (-1 if text.startswith("-") else 1)
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)

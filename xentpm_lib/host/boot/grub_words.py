@@ -10,7 +10,10 @@ __all__ = ["Arguments", "expand", "join_command_line", "option_values", "to_numb
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _SPACES = re.compile(r"[ \t\n\r\f\v]+")
 _WILDCARD = re.compile(r"(?:\\.|[^\\*?])*[*?]", re.DOTALL)
-_NUMBER = re.compile(r"[ \t\n\r\f\v]*(0[xX][0-9a-fA-F]+|[0-9]+)")
+_NUMBER = re.compile(
+    r"[ \t\n\r\f\v]*(?:0x(?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]+)|(?!0x)(?P<decimal>[0-9]+))"
+)
+_MAX_NUMBER = (1 << 64) - 1
 
 Lookup = Callable[[str], Optional[str]]
 
@@ -147,10 +150,12 @@ def to_number(text: str) -> Optional[Tuple[int, str]]:
     match = _NUMBER.match(text)
     if match is None:
         return None
-    digits = match.group(1)
-    if digits[:2] in ("0x", "0X"):
-        return int(digits[2:], 16), text[match.end() :]
-    if digits[0] == "0":
-        octal = re.match(r"[0-7]+", digits).group()  # type: ignore[union-attr]
-        return int(octal, 8), text[match.start(1) + len(octal) :]
-    return int(digits), text[match.end() :]
+    kind = str(match.lastgroup)
+    digits, end = match.group(kind), match.end()
+    # over 64 bits: the largest number, and what follows begins with the digit that is too much
+    base, value = {"hex": 16, "octal": 8, "decimal": 10}[kind], 0
+    for place, digit in enumerate(digits):
+        if value * base + int(digit, base) > _MAX_NUMBER:
+            return _MAX_NUMBER, text[end - len(digits) + place :]
+        value = value * base + int(digit, base)
+    return value, text[end:]

@@ -1,7 +1,7 @@
 """What GRUB will measure into PCR 8 and 9 at the next boot, computed from the files that dom0 has now."""
 
 import os
-from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.algorithms import digest
@@ -13,6 +13,7 @@ from xentpm_lib.host.boot.grub_image import GrubImage
 from xentpm_lib.host.boot.grub_run import GrubRun, run_grub
 from xentpm_lib.host.boot.grub_state import COMMANDS_PCR, FILES_PCR, Measured
 from xentpm_lib.host.boot.grub_syntax import boot_error
+from xentpm_lib.host.boot.grub_work import Workload
 from xentpm_lib.host.boot.layout import BootLayout, read_grub_image
 from xentpm_lib.host.paths import Paths
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "boot_log_for_quote", "full_prefix", "predict", "predict_command", "to_events"]
 
+_PCRS = (COMMANDS_PCR, FILES_PCR)
 _DISKS = tuple("hd{}".format(number) for number in range(8))
 _DEFAULT_PREFIX = "/EFI/xenserver"
 _MAX_QUOTE_TEXT = 1024 * 1024  # characters of a boot log that goes with a quote
+_MAX_QUOTE_SCRIPTS, _MAX_QUOTE_STEPS = 128 * 1024, 20000  # bytes; statements: a quote does not wait for more
 
 
 class Prediction(NamedTuple):
@@ -44,14 +47,19 @@ class Prediction(NamedTuple):
         except KeyError:
             raise FormatError("there are no digests of {}".format(ascii(bank)), where="bank") from None
         final = replay(bank, pairs)
-        return {pcr: final[pcr] for pcr in (COMMANDS_PCR, FILES_PCR)}
+        return {pcr: final[pcr] for pcr in _PCRS}
 
 
-def predict(paths: Paths, banks: Sequence[str], known: Optional[PcrValues] = None) -> Prediction:
+def predict(
+    paths: Paths,
+    banks: Sequence[str],
+    known: Optional[PcrValues] = None,
+    work: Optional[Workload] = None,
+) -> Prediction:
     """Run this host's boot configuration in mind.
 
     banks: which digests to compute. known: values read from the TPM; of several ways in which GRUB may call
-    the disk that it is started from, the one that leads to them is taken.
+    the disk that it is started from, the one that leads to them is taken. work: bounds other than the usual.
 
     Raises:
         XenTpmError: ``XENTPM_BOOT``: GRUB measures nothing here, or what it does cannot be interpreted.
@@ -64,31 +72,56 @@ def predict(paths: Paths, banks: Sequence[str], known: Optional[PcrValues] = Non
         )
     if layout.esp is None:
         raise boot_error("the EFI system partition is not mounted", "Mount it at /boot/efi, then try again.")
-    image = read_grub_image(layout.image)
     cache = DigestCache(paths)
-    chosen: Optional[Prediction] = None
-    notes: Tuple[str, ...] = ()
-    for disk in _DISKS:
-        run = _run(paths, layout, image, disk)
-        made = _prediction(run, to_events(paths, run, banks, cache), _image_notes(layout, image))
-        chosen = chosen or made
-        if not run.names_disk:
-            break
-        if known is not None and _leads_to(made, known):
-            chosen = made
-            break
-        if known is None:
-            notes = ("GRUB's name of the disk that it is started from is assumed to be hd0.",)
-            break
+    found = _candidates(paths, layout, banks, cache, work or Workload())
+    first, names_disk = next(found)
+    chosen = first
+    if names_disk and known is None:
+        note = "GRUB's name of the disk that it is started from is assumed to be hd0."
+        chosen = first._replace(notes=first.notes + (note,))
+    elif names_disk and known is not None and not _leads_to(first, known):
+        chosen = _matching((one for one, _ in found), first, known) or first
     cache.save()
-    assert chosen is not None
-    return chosen._replace(notes=chosen.notes + notes)
+    return chosen
 
 
-def _run(paths: Paths, layout: BootLayout, image: Optional[GrubImage], disk: str) -> GrubRun:
+def _candidates(
+    paths: Paths, layout: BootLayout, banks: Sequence[str], cache: DigestCache, work: Workload
+) -> Iterator[Tuple[Prediction, bool]]:
+    """A prediction for each name of the disk, and whether it depends on that."""
+    image = read_grub_image(layout.image)
+    for disk in _DISKS:
+        run = _run(paths, layout, image, disk, work)
+        yield _prediction(run, to_events(paths, run, banks, cache)), run.names_disk
+
+
+def _matching(others: Iterator[Prediction], first: Prediction, known: PcrValues) -> Optional[Prediction]:
+    """The one that leads to the known values; None where none does.
+
+    A name goes into PCR 8 alone, so the search ends where another name leads to the same files, but not to
+    those of PCR 9: files have changed since the boot.
+    """
+    files = _values_of(first, known, FILES_PCR)
+    for made in others:
+        if _leads_to(made, known):
+            return made
+        if files and _values_of(made, known, FILES_PCR) == files != _known_of(first, known, FILES_PCR):
+            return None
+    return None
+
+
+def _run(paths: Paths, layout: BootLayout, image: Optional[GrubImage], disk: str, work: Workload) -> GrubRun:
     esp = os.path.relpath(layout.esp, paths.root) if layout.esp else None
     files = GrubFiles(paths, esp, disk)
-    return run_grub(files, image, full_prefix(_prefix(layout, image), files))
+    prefix = full_prefix(_prefix(layout, image), files)
+    return run_grub(files, image, prefix, _folder(layout), _image_notes(layout, image), work)
+
+
+def _folder(layout: BootLayout) -> Optional[str]:
+    """The image's folder on the EFI partition: ``/EFI/BOOT``."""
+    if layout.image is None or layout.esp is None:
+        return None
+    return "/" + os.path.relpath(os.path.dirname(layout.image), layout.esp)
 
 
 def _prefix(layout: BootLayout, image: Optional[GrubImage]) -> str:
@@ -130,8 +163,8 @@ def to_events(
     return tuple(_event(measured, kept, banks) for measured in run.measured)
 
 
-def _prediction(run: GrubRun, events: Tuple[BootEvent, ...], notes: Tuple[str, ...]) -> Prediction:
-    return Prediction(_ascii(run.entry, 500), events, tuple(_ascii(note, 500) for note in notes + run.notes))
+def _prediction(run: GrubRun, events: Tuple[BootEvent, ...]) -> Prediction:
+    return Prediction(_ascii(run.entry, 500), events, tuple(_ascii(note, 500) for note in run.notes))
 
 
 def _event(measured: Measured, cache: DigestCache, banks: Sequence[str]) -> BootEvent:
@@ -154,31 +187,36 @@ def _ascii(text: str, limit: int, kept: str = "") -> str:
 
 
 def _leads_to(prediction: Prediction, known: PcrValues) -> bool:
-    compared = list(_compared(prediction, known))
-    return bool(compared) and all(compared)
+    values = [(_values_of(prediction, known, pcr), _known_of(prediction, known, pcr)) for pcr in _PCRS]
+    return any(wanted for _, wanted in values) and all(made == wanted for made, wanted in values)
 
 
-def _compared(prediction: Prediction, known: PcrValues) -> Iterator[bool]:
-    for bank, values in known.items():
-        if prediction.events and bank in prediction.events[0].digests:
-            predicted = prediction.values(bank)
-            for pcr in (COMMANDS_PCR, FILES_PCR):
-                if pcr in values:
-                    yield values[pcr] == predicted[pcr]
+def _values_of(prediction: Prediction, known: PcrValues, pcr: int) -> List[bytes]:
+    """What a register will hold, in the banks in which it is known."""
+    return [prediction.values(bank)[pcr] for bank in _banks(prediction, known) if pcr in known[bank]]
+
+
+def _known_of(prediction: Prediction, known: PcrValues, pcr: int) -> List[bytes]:
+    return [known[bank][pcr] for bank in _banks(prediction, known) if pcr in known[bank]]
+
+
+def _banks(prediction: Prediction, known: PcrValues) -> List[str]:
+    events = prediction.events
+    return [bank for bank in sorted(known) if events and bank in events[0].digests]
 
 
 def boot_log_for_quote(paths: Paths, values: PcrValues) -> Optional[Tuple[BootEvent, ...]]:
     """The boot log that goes with a quote of these values. It explains, so it never makes a quote fail.
 
     None: PCR 8 and 9 are not among them or were not extended, so GRUB measured nothing; or what it measured
-    cannot be computed, or is too long. A log that does not lead to the values is returned: files were changed
-    after the boot.
+    cannot be computed, takes too much work, or is too long. A log that does not lead to the values is
+    returned: files were changed after the boot.
     """
     banks = [bank for bank, bank_values in values.items() if _is_extended(bank_values)]
     if not banks:
         return None
     try:
-        events = predict(paths, banks, values).events
+        events = predict(paths, banks, values, Workload(_MAX_QUOTE_SCRIPTS, _MAX_QUOTE_STEPS)).events
     except Exception:  # whatever is wrong with the files, the quote itself is good
         return None
     size = sum(len(event.description) + 200 * len(banks) for event in events)
@@ -197,4 +235,4 @@ def predict_command(paths: Paths) -> "PredictionReport":
 
 
 def _is_extended(values: Dict[int, bytes]) -> bool:
-    return all(any(values.get(pcr, b"")) for pcr in (COMMANDS_PCR, FILES_PCR))
+    return all(any(values.get(pcr, b"")) for pcr in _PCRS)

@@ -18,7 +18,7 @@ def _computed(tmp_path, case, result):
     config = case["embedded"].encode() if "embedded" in case else None
     image = GrubImage(tuple(result["modules"]), case.get("prefix", "/EFI/xenserver"), config, None)
     files = GrubFiles(paths, "boot/efi")
-    run = run_grub(files, image, full_prefix(image.prefix, files))
+    run = run_grub(files, image, full_prefix(image.prefix, files), "/EFI/BOOT")
     for event, made in zip(run.measured, to_events(paths, run, BANKS)):
         path = "" if event.path is None else event.path[len(paths.at("boot/efi")) :]
         facts = result["files"].get(path)

@@ -103,7 +103,19 @@ def test_a_command_line_puts_spaces_into_quotes_and_escapes_quotes():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("12 x", (12, " x")), ("0x1f", (31, "")), ("010", (8, "")), ("08", (0, "8")), ("a1", None), ("", None)],
+    [
+        ("12 x", (12, " x")),
+        ("0x1f", (31, "")),
+        ("0X1f", (0, "X1f")),
+        ("0x", None),
+        ("010", (8, "")),
+        ("08", (8, "")),
+        ("018", (1, "8")),
+        ("18446744073709551615", (2**64 - 1, "")),
+        ("18446744073709551616 1", (2**64 - 1, "6 1")),
+        ("a1", None),
+        ("", None),
+    ],
 )
 def test_numbers(text, expected):
     assert to_number(text) == expected
