@@ -6,8 +6,10 @@ import os
 import pytest
 
 from support.grub_boots import write_dom0
+from support.grub_images import STOCK, make_image
 from xentpm_lib.errors import FormatError, XenTpmError
 from xentpm_lib.evidence.pcr import replay
+from xentpm_lib.host.boot.grub_work import Workload
 from xentpm_lib.host.boot.prediction import boot_log_for_quote, predict
 
 CONFIG = "boot/efi/EFI/xenserver/grub.cfg"
@@ -206,3 +208,36 @@ def test_the_boot_log_of_a_quote_is_in_its_banks(tmp_path):
     assert {tuple(event.digests) for event in log} == {("sha256",)}
     _rewrite(paths, "blscfg\n")
     assert boot_log_for_quote(paths, values) is None
+
+
+def test_the_folder_of_the_image_that_booted(tmp_path):
+    paths = _dom0(tmp_path, "echo $cmdpath\n" + TIMEOUT + ENTRY)
+    assert predict(paths, ["sha256"]).events[1].description == "grub_cmd: echo"
+    make_image(paths.at("boot/efi/EFI/xenserver/grubx64.efi"), STOCK + ("tpm", "echo"))
+    found = predict(paths, ["sha256"])
+    assert found.events[1].description == "grub_cmd: echo (hd0,gpt4)/EFI/xenserver"
+
+
+EXTENDED = {"sha256": {8: b"\1" * 32, 9: b"\2" * 32}}
+
+
+def test_a_quote_does_not_wait_for_a_large_script(tmp_path):
+    paths = _dom0(tmp_path, "if false; then\n" + "echo a\n" * (128 * 1024 // 7) + "fi\n" + NAMED)
+    assert predict(paths, ["sha256"]).entry == "Xen"
+    assert boot_log_for_quote(paths, EXTENDED) is None
+
+
+def test_a_quote_does_not_wait_for_many_statements(tmp_path):
+    """Few enough for one name of the disk; where that is not the right one, too many for all together."""
+    paths = _dom0(tmp_path, "for i in" + " x" * 7000 + "; do $none; done\n" + NAMED)
+    right = predict(paths, ["sha256"])
+    assert boot_log_for_quote(paths, {"sha256": right.values("sha256")}) == right.events
+    assert boot_log_for_quote(paths, EXTENDED) is None
+
+
+def test_a_script_is_read_once_for_all_names_of_the_disk():
+    work = Workload(max_scripts=20)
+    first = work.statements(b"echo a\n", "grub.cfg")
+    assert work.statements(b"echo a\n", "grub.cfg") is first
+    with pytest.raises(XenTpmError, match="over 20 bytes altogether"):
+        work.statements(b"echo bcdefghijk\n", "grub.cfg")
