@@ -19,22 +19,20 @@ class Workload:
     def __init__(self, max_scripts: int = 2 * MAX_SCRIPT_SIZE, max_steps: int = MAX_STEPS) -> None:
         self._max_scripts, self._max_steps = max_scripts, max_steps
         self._size, self._steps = 0, 0
-        self._parsed: Dict[bytes, Tuple[Any, ...]] = {}
+        self._parsed: Dict[Tuple[bytes, bool], Tuple[Any, ...]] = {}
 
     def statements(self, data: bytes, name: str, is_file: bool = True) -> Tuple[Any, ...]:
-        """What a script says. is_file: as ``parse`` has it; one that is not is read each time.
+        """What a script says. is_file: as ``parse`` has it.
 
         Raises:
             XenTpmError: a syntax error, or the scripts are too large together.
         """
-        if is_file and data in self._parsed:
-            return self._parsed[data]
+        if (data, is_file) in self._parsed:
+            return self._parsed[data, is_file]
         self._size += len(data)
         if self._size > self._max_scripts:
             raise boot_error("{}: scripts of over {} bytes altogether".format(name, self._max_scripts))
-        found = parse(config_text(data), name, is_file)
-        if is_file:
-            self._parsed[data] = found
+        found = self._parsed[data, is_file] = parse(config_text(data), name, is_file)
         return found
 
     def step(self, name: str) -> None:
