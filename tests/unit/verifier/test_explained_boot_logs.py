@@ -94,7 +94,7 @@ def test_a_short_command_line_is_shown_as_it_was_and_is():
         "the command line of dom0 kernel changed: root=LABEL=root-abc ro quiet -> root=LABEL=root-abc rw (was"
     )
     (paragraph,) = explained(replace(GOOD, kernel="")).paragraphs
-    assert " -> (empty) (was" in paragraph.notes[-1]
+    assert " -> (empty) (was" in paragraph.notes[0]
 
 
 def test_two_command_lines_are_two_lines_and_the_menu_entry_is_none():
@@ -130,9 +130,9 @@ def test_a_command_that_was_put_in_beside_one_that_changed():
 def test_a_file_more_in_front_of_one_that_changed():
     files = {"/EFI/xenserver/grub.cfg": b"grub.cfg", "/boot/grub/grubenv": b"x", **FILES, XEN: b"xen 2"}
     changes = event_changes(events_of(9, GOOD), events_of(9, replace(GOOD, files=files)))
-    assert change_lines(changes) == [
-        f"new: /boot/grub/grubenv (boot configuration): {sha256(b'x')}",
+    assert change_lines(changes, 9) == [
         f"changed: {XEN} (Xen): was {sha256(b'xen 1')}, is {sha256(b'xen 2')}",
+        f"new: /boot/grub/grubenv (boot configuration): {sha256(b'x')}",
     ]
 
 
@@ -143,7 +143,7 @@ def events_of(pcr, boot):
 def test_what_came_last_is_told_and_what_has_no_partner():
     one, other = ("set a=1", "search x"), ("set a=2", "echo", "load_env")
     before, after = (events_of(8, replace(GOOD, first=first)) for first in (one, other))
-    assert change_lines(event_changes(before, after)) == [
+    assert change_lines(event_changes(before, after), 8) == [
         "changed: grub_cmd: set a=1; now: grub_cmd: set a=2",
         "gone: grub_cmd: search x",
         "new: grub_cmd: echo",
@@ -154,7 +154,7 @@ def test_what_came_last_is_told_and_what_has_no_partner():
 def test_a_long_command_that_is_no_command_line_is_told_by_its_words():
     long = "search --no-floppy --fs-uuid --set=root --hint-efi=hd0,gpt1 " + "1234-5678-90ab-cdef " * 2
     one, other = replace(GOOD, first=(long + "a",)), replace(GOOD, first=(long + "b",))
-    (line,) = change_lines(event_changes(events_of(8, one), events_of(8, other)))
+    (line,) = change_lines(event_changes(events_of(8, one), events_of(8, other)), 8)
     assert line.startswith("changed: grub_cmd: search --no-floppy") and line.endswith(
         "removed 'a', added 'b'"
     )

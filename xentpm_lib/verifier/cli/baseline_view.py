@@ -21,6 +21,7 @@ from xentpm_lib.verifier.times import format_time
 __all__ = ["add", "differences_json", "reference_json", "tell", "tell_differences"]
 
 _ID_SHOWN = 8  # characters; as many as may stand for the whole
+_MANY = 20  # events that are more than a screen
 
 
 def add(commands: Commands) -> None:
@@ -82,12 +83,20 @@ def reference_json(reference: ReferenceValues) -> dict[str, Any]:
 
 
 def tell_differences(tell: Callable[[str], None], found: tuple[Difference, ...]) -> None:
-    """Lines for people: each register, and the events that differ where the logs of both tell."""
+    """Lines for people who decide by them: each register, and every event that differs, with nothing cut.
+
+    Where the logs of both do not tell, that is said.
+    """
     for one in found:
         tell(f"PCR {one.pcr} ({one.bank}): {one.what}")
         tell(f"    was  {_value(one.a)}\n    is   {_value(one.b)}")
-        for line in change_lines(one.events or ()):
+        if one.events is None:
+            tell("    which part of it: not known, for no logs lead to both values")
+        for line in change_lines(one.events or (), one.pcr, whole=True):
             tell(f"    {line}")
+    many = sum(len(one.events or ()) for one in found)
+    if many > _MANY:
+        tell(f"{many} measurements differ, and all of them are above: scroll back, and read them all.")
 
 
 def differences_json(found: tuple[Difference, ...]) -> list[dict[str, Any]]:

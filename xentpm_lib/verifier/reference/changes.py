@@ -65,7 +65,7 @@ def changed_register(
     if register not in before or register not in after:
         return [_NO_LOG], ""
     changes = event_changes(before[register], after[register])
-    return change_lines(changes), _narrowed(register[1], changes)
+    return change_lines(changes, register[1]), _narrowed(register[1], changes)
 
 
 def changed_since_boot(
@@ -86,7 +86,7 @@ def changed_since_boot(
     if register not in before:
         return [_NO_LOG_SINCE], ""
     changes = event_changes(before[register], claimed_events(register, shown.boot_log))
-    return [_ON_DISK, *change_lines(changes)], _narrowed(register[1], changes)
+    return [_ON_DISK, *change_lines(changes, register[1])], _narrowed(register[1], changes)
 
 
 def _register(found: Finding) -> Register | None:

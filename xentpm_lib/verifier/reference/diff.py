@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import zip_longest
 
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.verifier.appraisal.components import component
@@ -14,7 +16,7 @@ from xentpm_lib.verifier.reference.measured import MeasuredEvent, Measurements, 
 
 __all__ = ["Difference", "EventChange", "compared_registers", "diff", "event_changes"]
 
-_MAX_MATCHED = 2000  # events of a register; in longer ones only the first difference is looked for
+_MAX_PAIRS = 20_000  # pairs of equal digests; where there are more, events are compared place by place
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +84,20 @@ def compared_registers(policy: Policy) -> tuple[Register, ...]:
 def event_changes(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> tuple[EventChange, ...]:
     """What is different between two lists of measurements, in order; by their digests, not by their texts."""
     named_a, named_b = _named(a), _named(b)
-    if max(len(a), len(b)) > _MAX_MATCHED:
-        return _first_change(named_a, named_b)
+    if _pairs(a, b) > _MAX_PAIRS:
+        return tuple(_by_place(named_a, named_b))
     found: list[EventChange] = []
     matcher = SequenceMatcher(None, [one.digest for one in a], [one.digest for one in b], autojunk=False)
     for kind, start_a, end_a, start_b, end_b in matcher.get_opcodes():
         if kind != "equal":
             found += _paired(named_a[start_a:end_a], named_b[start_b:end_b])
     return tuple(found)
+
+
+def _pairs(a: Sequence[MeasuredEvent], b: Sequence[MeasuredEvent]) -> int:
+    """How much there is to match: a host can make a log of one digest a thousand times."""
+    of_a, of_b = (Counter(event.digest for event in events) for events in (a, b))
+    return sum(count * of_b[digest] for digest, count in of_a.items())
 
 
 _Named = tuple[MeasuredEvent, str]
@@ -104,13 +112,10 @@ def _change(a: _Named | None, b: _Named | None) -> EventChange:
     return EventChange(None if a is None else a[0], None if b is None else b[0], what)
 
 
-def _first_change(a: Sequence[_Named], b: Sequence[_Named]) -> tuple[EventChange, ...]:
-    for number in range(max(len(a), len(b))):
-        one = a[number] if number < len(a) else None
-        other = b[number] if number < len(b) else None
+def _by_place(a: Sequence[_Named], b: Sequence[_Named]) -> Iterator[EventChange]:
+    for one, other in zip_longest(a, b):
         if one is None or other is None or one[0].digest != other[0].digest:
-            return (_change(one, other),)
-    return ()
+            yield _change(one, other)
 
 
 def _paired(a: Sequence[_Named], b: Sequence[_Named]) -> list[EventChange]:

@@ -26,9 +26,10 @@ from xentpm_lib.evidence.event_types import (
     event_type_name,
 )
 
-__all__ = ["MAX_LINE", "event_line", "is_digest_of", "is_own_digest", "one_line"]
+__all__ = ["MAX_LINE", "event_line", "is_digest_of", "is_own_digest", "is_whole", "one_line"]
 
 MAX_LINE = 4096  # characters
+_CUT = " ... (cut here)"
 _GRUB_KINDS = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ")
 _EFI_VARIABLES = (EV_EFI_VARIABLE_DRIVER_CONFIG, 0x80000002, 0x8000000C, 0x800000E0)
 _EFI_IMAGES = (EV_EFI_BOOT_SERVICES_APPLICATION, 0x80000004, 0x80000005)
@@ -63,7 +64,12 @@ def one_line(text: str) -> str:
     """Text as one line of printable ASCII, at most ``MAX_LINE`` characters; others become ``\\xNN``."""
     flat = " ".join(text.split())
     shown = "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in flat)
-    return shown if len(shown) <= MAX_LINE else shown[: MAX_LINE - 3] + "..."
+    return shown if len(shown) <= MAX_LINE else shown[: MAX_LINE - len(_CUT)] + _CUT
+
+
+def is_whole(line: str) -> bool:
+    """Whether nothing of the text was cut off."""
+    return len(line) < MAX_LINE or not line.endswith(_CUT)
 
 
 def _plain(data: bytes) -> str | None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["COMMAND_LINE", "CONFIGURATION", "event_names", "event_subject", "without_kind"]
+__all__ = ["COMMANDS_PCR", "COMMAND_LINE", "CONFIGURATION", "event_names", "event_subject", "without_kind"]
+
+COMMANDS_PCR = 8
+"""The register of GRUB's commands; its files are in the next one."""
 
 CONFIGURATION = "boot configuration"
 COMMAND_LINE = "command line of "

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.boot_log import BootEvent
-from xentpm_lib.evidence.event_log import EventLog, parse_event_log
+from xentpm_lib.evidence.event_log import Event, EventLog, parse_event_log
 from xentpm_lib.evidence.event_types import EV_NO_ACTION
 from xentpm_lib.evidence.pcr import PcrValues, replay, start_values
-from xentpm_lib.verifier.reference.event_text import event_line, is_digest_of, is_own_digest, one_line
+from xentpm_lib.verifier.reference.event_text import (
+    event_line,
+    is_digest_of,
+    is_own_digest,
+    is_whole,
+    one_line,
+)
 
 __all__ = ["MeasuredEvent", "Measurements", "claimed_events", "measurements"]
 
@@ -30,7 +36,7 @@ class MeasuredEvent:
     """One measurement that is part of a PCR value.
 
     digest: what was measured, proven by the replay. text: what it is said to be, one line of ASCII.
-    proven: whether the text is what was measured, too; else it is a claim of the host.
+    proven: whether the text is what was measured, too, and all of it; else it is a claim of the host.
     """
 
     digest: bytes
@@ -83,10 +89,12 @@ def _of_event_log(bank: str, log: EventLog | None) -> _Source:
     events = [event for event in log.events if event.type != EV_NO_ACTION]
     if not all(bank in event.digests for event in events):
         return {}, []
-    return start, [
-        (event.pcr, MeasuredEvent(event.digests[bank], event_line(event), is_own_digest(event, bank)))
-        for event in events
-    ]
+    return start, [(event.pcr, _of_firmware(event, bank)) for event in events]
+
+
+def _of_firmware(event: Event, bank: str) -> MeasuredEvent:
+    text = event_line(event)
+    return MeasuredEvent(event.digests[bank], text, is_whole(text) and is_own_digest(event, bank))
 
 
 def _of_boot_log(bank: str, log: Iterable[BootEvent]) -> _Source:
@@ -97,7 +105,8 @@ def _of_boot_log(bank: str, log: Iterable[BootEvent]) -> _Source:
 
 def _measured(event: BootEvent, bank: str) -> MeasuredEvent:
     digest, text = event.digests[bank], event.description
-    return MeasuredEvent(digest, one_line(text), is_digest_of(text.encode("ascii", "replace"), digest, bank))
+    line, measured = one_line(text), text.encode("ascii", "replace")
+    return MeasuredEvent(digest, line, is_whole(line) and is_digest_of(measured, digest, bank))
 
 
 def _replayed(
