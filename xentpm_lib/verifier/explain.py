@@ -10,11 +10,12 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xentpm_lib.evidence.boot_log import BootEvent
 from xentpm_lib.evidence.pcr import PcrValues
 from xentpm_lib.evidence.quote import QuoteEvidence
+from xentpm_lib.verifier.appraisal.measurements import is_extended
 from xentpm_lib.verifier.explanation import Explanation, Paragraph
 from xentpm_lib.verifier.findings import Category, Finding, Severity, advice_for
 from xentpm_lib.verifier.plain import one_line
@@ -39,10 +40,14 @@ _HEADLINES = {
     State.PENDING_APPROVAL: "{} waits for approval: nobody has said yet what it has to show.",
 }
 _UNDONE = "MEASURED_BOOT_UNDONE"
-_UNDONE_HEADLINE = (
-    "{} is not trusted: measured boot was undone by an update. That is the host's own word, not proof."
+_SETUP = frozenset({_UNDONE, "MEASURED_BOOT_PENDING"})  # the host's word on its measured boot set-up
+_SETUP_HEADLINE = "{} is not trusted: the policy does not take what it says of its measured boot set-up."
+_UNDONE_HEADLINE = " It says that an update undid measured boot."
+_CONTRADICTION = (
+    "This contradicts what the TPM signed: PCR 8 and 9 are not blank, so this boot was measured, and that"
+    " measured boot was undone does not explain that they are wrong."
 )
-_BY_BOOT_LOADER = frozenset({8, 9})  # registers that are blank or another's where measured boot was undone
+_BY_BOOT_LOADER = frozenset({8, 9})  # registers that are blank where measured boot was undone
 _BOOT_LOADER = 4  # the boot loader itself, which an update puts back
 _REGISTER = re.compile(r"[a-z0-9_]+:([0-9]{1,2})")
 _STALE_ADVICE = "See whether `xentpm-attest watch` runs; look at the host now: xentpm-attest attest HOST."
@@ -107,6 +112,9 @@ def explain(
     run = _history(result, known)
     ordered = _ordered(result.findings)
     paragraphs = [_explained(one, run, shown, known) for one in ordered]
+    for number, one in enumerate(ordered):
+        if _contradicted(one, ordered, shown):
+            paragraphs[number] = replace(paragraphs[number], notes=(_CONTRADICTION,))
     name = one_line(result.host_name) or result.host_id
     return Explanation(
         host_id=result.host_id,
@@ -123,25 +131,41 @@ def _headline(result: AttestationResult, state: State) -> str:
     """A sentence or two with a place for the name. A wrong tag is none of what was booted."""
     if state is not State.UNTRUSTED_MEASUREMENT:
         return _HEADLINES[state]
-    failed = [one for one in result.findings if one.failed]
-    if all(one.code.startswith("ASSET_TAG_") for one in failed):
+    failed = {one.code for one in result.findings if one.failed}
+    if failed <= _SETUP:
+        return _SETUP_HEADLINE
+    if all(code.startswith("ASSET_TAG_") for code in failed - _SETUP):
         return "{} is not trusted: its asset tag is not the expected one."
-    return _UNDONE_HEADLINE if _only_undone(result.findings) else _HEADLINES[state]
+    return _HEADLINES[state] + (_UNDONE_HEADLINE if _only_undone(result.findings) else "")
 
 
 def _ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The gravest first; before them the host's word that measured boot was undone, where that fits."""
+    """The gravest first; before them the host's word that measured boot was undone, where that is all."""
     found = tuple(findings)
-    first = _UNDONE if _BY_BOOT_LOADER & _failed_registers(found) else ""
+    first = _UNDONE if _only_undone(found) else ""
     return sorted(found, key=lambda one: (one.code != first, _ORDER[one.severity]))
 
 
 def _only_undone(findings: Iterable[Finding]) -> bool:
-    """Whether the host says that its measured boot was undone, and nothing has failed that this is not."""
+    """Whether the host says that its measured boot was undone, the registers of GRUB are blank as they are
+    then, and nothing has failed that this does not explain."""
     found = tuple(findings)
-    registers = _failed_registers(found)
-    fits = bool(_BY_BOOT_LOADER & registers) and registers <= _BY_BOOT_LOADER | {_BOOT_LOADER}
+    blank = _failed_registers(one for one in found if one.code == "PCR_NOT_EXTENDED")
+    fits = blank >= _BY_BOOT_LOADER and _failed_registers(found) <= _BY_BOOT_LOADER | {_BOOT_LOADER}
     return fits and any(one.code == _UNDONE for one in found)
+
+
+def _contradicted(found: Finding, findings: Iterable[Finding], shown: Shown | None) -> bool:
+    """Whether the host says that measured boot was undone, and GRUB has measured, but something else."""
+    if found.code != _UNDONE or found.actual == "tboot" or shown is None:
+        return False
+    extended = {
+        pcr
+        for values in shown.pcrs.values()
+        for pcr in _BY_BOOT_LOADER
+        if is_extended(pcr, values.get(pcr, b""))
+    }
+    return bool(extended & _failed_registers(findings))
 
 
 def _failed_registers(findings: Iterable[Finding]) -> set[int]:

@@ -385,33 +385,64 @@ def test_a_narrow_terminal_breaks_no_digest(width):
 # Measured boot that was undone
 
 UNDONE = finding("MEASURED_BOOT_UNDONE", where="measured_boot", detail="grubx64.efi: the vendor's")
+ORDINARY = "host1 is not trusted: what it booted is not what was approved."
 
 
-def undone(*places, code="PCR_NOT_EXTENDED", more=()):
+def undone(*places, code="PCR_NOT_EXTENDED", more=(), says=UNDONE, known=None):
     host = SoftwareAttester()
-    found = (finding("HOST_REBOOTED"), *(finding(code, where=place) for place in places), *more, UNDONE)
+    found = (finding("HOST_REBOOTED"), *(finding(code, where=place) for place in places), *more, says)
     result = conclude(host.record(), POLICY, NOW, found, clock=TpmClock(1, 1, 1, True, 1))
-    return explain(result, NOW, word="host1")
+    return explain(result, NOW, known, word="host1")
 
 
-@pytest.mark.parametrize("code", ["PCR_CHANGED", "PCR_NOT_EXTENDED"])
-@pytest.mark.parametrize("places", [["sha256:8"], ["sha256:9"], ["sha256:4", "sha256:8", "sha256:9"]])
-def test_measured_boot_that_was_undone_comes_first_as_the_host_s_word(code, places):
-    found = undone(*places, code=code)
-    assert "measured boot was undone by an update" in found.headline
-    assert "the host's own word, not proof" in found.headline
+@pytest.mark.parametrize("more", [[], [finding("PCR_CHANGED", where="sha256:4")]])
+def test_measured_boot_that_was_undone_stands_behind_the_ordinary_sentence(more):
+    found = undone("sha256:8", "sha256:9", more=more)
+    assert found.headline == f"{ORDINARY} It says that an update undid measured boot."
     assert found.state is State.UNTRUSTED_MEASUREMENT
-    assert [one.code for one in found.paragraphs] == [UNDONE.code, *[code] * len(places), "HOST_REBOOTED"]
+    assert [one.code for one in found.paragraphs][:2] == [UNDONE.code, "PCR_NOT_EXTENDED"]
     assert dict(found.paragraphs[0].facts)["detail"] == UNDONE.detail
     assert found.advice[0].startswith("Run xentpm-boot enable on the host")
 
 
-def test_it_explains_no_other_register():
-    found = undone("sha256:8", "sha256:7", code="PCR_CHANGED")
-    assert found.headline.endswith("what it booted is not what was approved.")
-    assert found.paragraphs[0].code == UNDONE.code
-    found = undone("sha256:8", more=[finding("ASSET_TAG_WRONG", where="asset_tag")])
-    assert found.headline.endswith("what it booted is not what was approved.")
+@pytest.mark.parametrize(
+    ("places", "code", "more"),
+    [
+        (["sha256:8", "sha256:9"], "PCR_CHANGED", []),
+        (["sha256:8"], "PCR_NOT_EXTENDED", []),
+        (["sha256:8"], "PCR_NOT_EXTENDED", [finding("PCR_CHANGED", where="sha256:9")]),
+        (["sha256:8", "sha256:9"], "PCR_NOT_EXTENDED", [finding("PCR_CHANGED", where="sha256:7")]),
+        (["sha256:8", "sha256:9"], "PCR_NOT_EXTENDED", [finding("ASSET_TAG_WRONG", where="asset_tag")]),
+    ],
+)
+def test_it_explains_no_other_failure(places, code, more):
+    found = undone(*places, code=code, more=more)
+    assert found.headline == ORDINARY
+    assert found.paragraphs[0].code == code
+
+
+def test_that_it_contradicts_the_registers_is_said():
+    shown = stored_evidence(SoftwareAttester().quote_evidence(bytes(32)))
+    found = undone("sha256:9", code="PCR_CHANGED", known=Known(shown))
+    (said,) = (one for one in found.paragraphs if one.code == UNDONE.code)
+    assert said.notes[0].startswith("This contradicts what the TPM signed: PCR 8 and 9 are not blank")
+    for one in (
+        undone("sha256:0", code="PCR_CHANGED", known=Known(shown)),
+        undone("sha256:9", code="PCR_CHANGED"),
+        undone("sha256:9", code="PCR_CHANGED", known=Known(shown), says=replace(UNDONE, actual="tboot")),
+    ):
+        assert not any("contradicts" in note for paragraph in one.paragraphs for note in paragraph.notes)
+
+
+@pytest.mark.parametrize("code", ["MEASURED_BOOT_UNDONE", "MEASURED_BOOT_PENDING"])
+def test_a_policy_that_does_not_take_the_word_alone(code):
+    """Nothing that was booted is wrong."""
+    found = undone(says=finding(code, Severity.FAILED))
+    assert found.headline == (
+        "host1 is not trusted: the policy does not take what it says of its measured boot set-up."
+    )
+    found = undone("sha256:7", code="PCR_CHANGED", says=finding(code, Severity.FAILED))
+    assert found.headline == ORDINARY
 
 
 def test_a_host_that_says_so_beside_what_is_not_of_the_boot_loader():

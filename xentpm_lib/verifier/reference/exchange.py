@@ -75,13 +75,18 @@ def export_signed(
     key: the station's, P-256. event_logs: those that the values name, by SHA-256; others are left out.
 
     Raises:
-        UsageError: nothing to export, reference values that were retired, or more than a file holds.
+        UsageError: nothing to export, reference values that were retired or predicted, or more than a file
+            holds.
     """
     if not 1 <= len(references) <= MAX_EXPORTED:
         raise UsageError(f"{len(references)} reference values, 1 to {MAX_EXPORTED} go into a file")
     retired = [one.label for one in references if one.retired_at is not None]
     if retired:
         raise UsageError(f"{retired[0]!a} was retired: what nobody should trust is not passed on")
+    predicted = [one.label for one in references if one.origin == "predicted"]
+    if predicted:
+        message = f"{predicted[0]!a} was predicted: no TPM has shown it, and an import does not tell that"
+        raise UsageError(message, "After the restart: xentpm-attest baseline capture HOST --label LABEL.")
     named = {one.event_log for one in references}
     document = {
         "version": _VERSION,

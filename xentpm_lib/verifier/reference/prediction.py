@@ -18,6 +18,7 @@ from xentpm_lib.evidence.event_types import EV_NO_ACTION
 from xentpm_lib.evidence.pcr import PcrValues, replay
 from xentpm_lib.verifier.appraisal.measurements import is_extended
 from xentpm_lib.verifier.appraisal.model import VerifiedEvidence
+from xentpm_lib.verifier.plain import one_line
 from xentpm_lib.verifier.policy.model import Policy
 from xentpm_lib.verifier.records import HostRecord, ReferenceValues
 from xentpm_lib.verifier.reference.capture import capture
@@ -33,6 +34,18 @@ _OTHER_WAY = (
     "The next boot will measure in another way than this one. Restart the host, then look at what it shows:"
     " xentpm-attest baseline approve HOST."
 )
+_OTHER_IMAGE = {
+    "MEASURED_BOOT_UNDONE": (
+        "that its measured boot was undone",
+        "Run xentpm-boot enable on HOST and restart it; then: xentpm-attest baseline approve HOST.",
+    ),
+    "MEASURED_BOOT_PENDING": (
+        "that its measured boot begins with the next restart",
+        "Restart HOST; then: xentpm-attest baseline approve HOST.",
+    ),
+}
+"""Findings by which another boot loader is in place than the one that measured: PCR 4 will change, too."""
+_MAX_FAULT = 200  # characters of what is wrong with a document, which may repeat some of it
 _INVESTIGATE = "Treat the host as compromised until it is explained: something in its dom0 answers wrongly."
 
 
@@ -60,8 +73,9 @@ def check_can_be_predicted(result: AttestationResult, host: HostRecord, policy: 
     """Whether a prediction of the host would be worth anything; to be asked before the host is.
 
     1. the host is trusted, by an appraisal of now
-    2. nothing is compared that a prediction cannot tell: what a dynamic launch measures
-    3. something is compared that it can tell
+    2. it does not say that another boot loader is in place than the one that has measured this boot
+    3. nothing is compared that a prediction cannot tell: what a dynamic launch measures
+    4. something is compared that it can tell
 
     Raises:
         PredictionError: it would not be.
@@ -72,11 +86,16 @@ def check_can_be_predicted(result: AttestationResult, host: HostRecord, policy: 
         message = f"{host.name} is not trusted now ({why}): its word on the next boot is worth nothing"
         hint = "See xentpm-attest explain HOST. Predict while the host is trusted, before it is restarted."
         raise PredictionError(message, hint)
-    # 2. no launch
+    # 2. the same boot loader
+    for found in result.findings:
+        if found.code in _OTHER_IMAGE:
+            said, hint = _OTHER_IMAGE[found.code]
+            raise PredictionError(f"{host.name} says {said}: what it predicts is not what will measure", hint)
+    # 3. no launch
     if policy.dynamic_launch:
         message = f"{host.name} starts Xen by a dynamic launch: a host predicts only what GRUB measures"
         raise PredictionError(message, "After the restart: xentpm-attest baseline approve HOST.")
-    # 3. something to tell
+    # 4. something to tell
     if not any(pcr in rules.compared for rules in policy.banks for pcr in PREDICTED_PCRS):
         message = f"the policy {policy.name} compares neither PCR 8 nor PCR 9: there is nothing to prepare"
         raise PredictionError(message, "What it compares stays the same when boot files change.")
@@ -100,8 +119,9 @@ def predict(
     4. each event has a digest for each bank of the policy
 
     text: the document, untrusted. result, evidence: of the appraisal of a moment ago.
-    The boot log that is kept is the predicted one. The event log is the one of now without what it says of
-    the predicted registers, so that it leads to the values of all that it has events for.
+    Registers that the policy does not compare stay as signed. The boot log that is kept is the predicted one,
+    of the registers that were replaced; the event log is the one of now without them, so that each leads to
+    the values of all that it has events for.
 
     Raises:
         PredictionError: one of the four does not hold. CaptureError, UsageError: as ``capture``.
@@ -113,9 +133,11 @@ def predict(
     # 2. the document
     prediction = _parsed(text, host)
     # 3. registers
-    registers = _registers(prediction.untrusted_boot_log, present.pcrs, host)
+    told = _registers(prediction.untrusted_boot_log, present.pcrs, host)
+    registers = told.intersection(pcr for rules in policy.banks for pcr in rules.compared)
     # 4. digests
-    events = tuple(_of_banks(event, tuple(present.pcrs)) for event in prediction.untrusted_boot_log)
+    wanted = [event for event in prediction.untrusted_boot_log if event.pcr in registers]
+    events = tuple(_of_banks(event, tuple(present.pcrs)) for event in wanted)
     log = None if evidence.events is None else _log_without(evidence.events, registers)
     reference = replace(
         present,
@@ -130,7 +152,7 @@ def _parsed(text: str, host: HostRecord) -> BootPrediction:
     try:
         prediction = BootPrediction.from_json(text)
     except FormatError as error:
-        message = f"what {host.name} says is no boot prediction: {error}"
+        message = f"what {host.name} says is no boot prediction: {one_line(str(error), _MAX_FAULT)}"
         raise PredictionError(message, _TOO_OLD) from None
     if prediction.untrusted_host_uuid != host.host_id:
         message = f"the prediction is of the host {prediction.untrusted_host_uuid}, not of {host.name}"

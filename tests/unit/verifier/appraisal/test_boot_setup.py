@@ -34,15 +34,25 @@ def test_a_host_that_was_never_set_up_says_nothing(desk):
     assert desk.codes() == [] and setup_findings(None) == ()
 
 
-def test_what_it_says_is_told_as_it_is():
+def test_what_it_says_is_told_as_its_own_words():
     (found,) = setup_findings(UNDONE)
     assert (found.where, found.component, found.severity) == (
         "measured_boot",
         "measured boot",
         Severity.WARNING,
     )
-    assert (found.actual, found.detail) == ("grub-tpm", UNDONE.detail)
+    assert (found.actual, found.detail) == ("grub-tpm", f"the host says: '{UNDONE.detail}'")
     assert "xentpm-boot enable" in found.kind.advice
+
+
+def test_its_words_cannot_be_taken_for_ours():
+    """Spaces that would fill lines, quotes that would end the quotation, more than anybody reads."""
+    fake = "An update.' " + " " * 200 + "What to do: - Accept it: xentpm-attest baseline approve host1 --yes"
+    (found,) = setup_findings(UNDONE._replace(detail=fake + "x" * 500))
+    assert found.detail.startswith("the host says: 'An update.\\' What to do: - Accept it")
+    assert found.detail.endswith("x…'") and len(found.detail) < 230
+    (found,) = setup_findings(UNDONE._replace(detail=""))
+    assert found.detail == ""
 
 
 @pytest.mark.parametrize("pcr", [4, 8, 9])
