@@ -44,7 +44,7 @@ _SETUP = frozenset({_UNDONE, "MEASURED_BOOT_PENDING"})  # the host's word on its
 _SETUP_HEADLINE = "{} is not trusted: the policy does not take what it says of its measured boot set-up."
 _UNDONE_HEADLINE = " It says that an update undid measured boot."
 _CONTRADICTION = (
-    "This contradicts what the TPM signed: PCR 8 and 9 are not blank, so this boot was measured, and that"
+    "This contradicts what the TPM signed: PCR 8 or 9 is not blank, so this boot was measured, and that"
     " measured boot was undone does not explain that they are wrong."
 )
 _BY_BOOT_LOADER = frozenset({8, 9})  # registers that are blank where measured boot was undone

@@ -62,7 +62,9 @@ def _predict(arguments: argparse.Namespace, out: Output) -> int:
         try:
             prepared = predicting.prepare(station, host, arguments.for_group)
             if prepared.proposal.counts:
-                return _nothing_to_prepare(out, prepared, arguments.label)
+                status = _nothing_to_prepare(out, prepared, arguments.label)
+                _tell_never_booted(out, station, prepared, prepared.proposal.nearest)
+                return status
             if not (out.as_json and arguments.yes):
                 _tell(out, prepared)
             if not arguments.yes:
@@ -72,15 +74,21 @@ def _predict(arguments: argparse.Namespace, out: Output) -> int:
         except XenTpmError as error:
             error.hint = advice_for(error.hint or advice(error), station.registry.word_for(host.host_id))
             raise
-        unused = predicting.never_booted(station, host, reference)
-    if out.as_json:
-        out.document(_json(prepared, reference_json(reference)))
-    else:
-        _tell_prepared(out, station, prepared, reference)
-        for one in unused:
-            last = f"xentpm-attest baseline retire {one.reference_id[:_ID_SHOWN]}"
-            out.note(f"{host.name} has never booted {one.label}, which counts all the same: {last}")
+        if out.as_json:
+            out.document(_json(prepared, reference_json(reference)))
+        else:
+            _tell_prepared(out, station, prepared, reference)
+        _tell_never_booted(out, station, prepared, reference)
     return 0
+
+
+def _tell_never_booted(
+    out: Output, station: Station, prepared: predicting.Prepared, but: ReferenceValues | None
+) -> None:
+    host = prepared.proposal.host
+    for one in predicting.never_booted(station, host, but):
+        retire = f"xentpm-attest baseline retire {one.reference_id[:_ID_SHOWN]}"
+        out.note(f"{host.name} has never booted {one.label}, which counts all the same: {retire}")
 
 
 def _question(prepared: predicting.Prepared) -> str:

@@ -88,7 +88,7 @@ def keep(station: Station, prepared: Prepared, label: str | None) -> ReferenceVa
     return approve(station, prepared.proposal, label, prepared.group is not None, retire_old=False)
 
 
-def never_booted(station: Station, host: HostRecord, but: ReferenceValues) -> list[ReferenceValues]:
+def never_booted(station: Station, host: HostRecord, but: ReferenceValues | None) -> list[ReferenceValues]:
     """The predictions of the host that count for it and that no result of it has matched, but one."""
     found = [
         one

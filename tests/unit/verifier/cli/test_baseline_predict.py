@@ -362,6 +362,9 @@ def test_predictions_that_never_came_true_are_named(desk: Desk) -> None:
     desk.updated((*UPDATED, (9, 0x0D, b"/boot/yet more")))
     err = desk.predict("--label", "third", "--yes")[1]
     assert "never booted second" in err and "never booted first" not in err
+    out, err = desk.predict()
+    assert "third has the next boot already" in out
+    assert "never booted second" in err and "never booted third" not in err
 
 
 def test_a_prediction_is_not_exported(desk: Desk) -> None:
