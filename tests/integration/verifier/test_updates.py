@@ -40,7 +40,7 @@ def test_an_update_without_an_alarm(
 
     ended = station.run("baseline", "predict", "host1", "--label", "update", "--yes")
     assert ended.status == 0, ended
-    assert "host1 will boot 'XenServer'" in ended.out and "No TPM has signed this" in ended.out
+    assert "the host says: 'XenServer'" in ended.out and "No TPM has signed this" in ended.out
     assert "changed: /boot/initrd-4.19-xen.img (dom0 initrd): was" in ended.out
     assert "the command line of Xen changed: added 'no-mce'" in ended.out
     assert "update has the next boot already" in station.good("baseline", "predict", "host1")
