@@ -104,21 +104,19 @@ class Host:
 
     # Enable, cut short
 
-    def stop_enable_at(self, call: str, number: int) -> None:
-        """Run ``xentpm-boot enable`` and stop it behind its ``number``-th such system call.
+    def stop_enable_at(self, call: str) -> None:
+        """Run ``xentpm-boot enable`` and stop it behind its first such system call on the new GRUB image.
 
         Raises: LabError when it ends before.
         """
         trace = "/run/enable.trace"
-        inject = f"-e trace={call} -e inject={call}:signal=SIGSTOP:when={number}"
+        inject = f"-P {IMAGE}.xentpm-new -e trace={call} -e inject={call}:signal=SIGSTOP:when=1"
         ended = "echo ended with $? >>" + trace
-        self.dom0.start(
-            f"strace -f --seccomp-bpf -o {trace} {inject} /opt/xensource/tpm/xentpm-boot enable; {ended}"
-        )
+        self.dom0.start(f"strace -f -o {trace} {inject} /opt/xensource/tpm/xentpm-boot enable; {ended}")
         limit = time.monotonic() + _STOP_LIMIT_S
         while _STOPPED not in (said := self.dom0.run(f"cat {trace}").out):
             if "ended with" in said or time.monotonic() > limit:
-                raise LabError(f"enable was not stopped at {call} number {number}:\n{said}")
+                raise LabError(f"enable was not stopped at {call}:\n{said}")
             time.sleep(1)
 
     # XAPI

@@ -80,12 +80,12 @@ class Story:
     def _power_cuts(self) -> None:
         """Both are the moments at which a host could be left without a boot loader."""
         image = IMAGE.replace("/boot/efi", ".")
-        for call, number, where, replaced in (
-            ("fsync", 11, "before the new image is in its place", False),
-            ("rename", 4, "when it is there, and not yet synced", True),
+        for call, where, replaced in (
+            ("fsync", "before the new image is in its place", False),
+            ("rename", "when it is there, and not yet synced", True),
         ):
             with step(f"enable, and a power cut {where}: the host boots"):
-                self.host.stop_enable_at(call, number)
+                self.host.stop_enable_at(call)
                 assert (self.host.sums()[image] != self._stock[image]) == replaced, self.host.sums()
                 self.machine.power_cut()
                 self.machine.boot()
