@@ -12,12 +12,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.boot_host import SETUP, TBOOT_CONFIG, TBOOT_MENU, BootHost, make_tboot_host
-
 from lab.failures import LabError
 from lab.images import Images
 from lab.machine import WITH_ME
 from lab.progress import step
+from support.boot_host import SETUP, TBOOT_CONFIG, TBOOT_MENU, BootHost, make_tboot_host
 
 __all__ = ["tell"]
 
