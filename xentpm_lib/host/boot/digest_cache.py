@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from typing import Any, Dict, List, Sequence, Tuple
 
 from xentpm_lib.evidence.algorithms import digest, hash_by_name
@@ -63,11 +64,16 @@ class DigestCache:
         try:
             os.makedirs(self._folder, 0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with open(os.open(temporary, flags, 0o600), "w") as file:
+            descriptor = os.open(temporary, flags, 0o600)
+        except OSError:
+            return
+        try:
+            with open(descriptor, "w") as file:
                 file.write(text)
             os.rename(temporary, self._path)
         except OSError:
-            return
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 def _key(path: str, status: os.stat_result) -> str:

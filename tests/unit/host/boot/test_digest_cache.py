@@ -117,6 +117,7 @@ def test_a_link_and_a_folder_in_its_place(paths):
     os.remove(_kept(paths))
     os.mkdir(_kept(paths))
     assert _digests(paths, path) == _right(b"a")
+    assert os.listdir(os.path.dirname(_kept(paths))) == [os.path.basename(_kept(paths))]
 
 
 def test_no_more_than_so_many_are_kept(paths):
