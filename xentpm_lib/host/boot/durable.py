@@ -7,6 +7,7 @@ at once. So the old file is kept open until the whole file system is synced: its
 when the old entry turns out to be the one on the disk.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -48,11 +49,11 @@ def read(path: str, limit: int = MAXIMUM_FILE_BYTES) -> bytes:
     """All of a file.
 
     Raises:
-        XenTpmError: ``XENTPM_IO`` when it cannot be read or is larger than ``limit`` bytes.
+        XenTpmError: ``XENTPM_IO`` when it cannot be read, is no regular file, or is larger than ``limit``
+            bytes.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
+        data = _content(path, limit)
     except OSError as error:
         raise _failed("read", path, error) from error
     if len(data) > limit:
@@ -63,8 +64,22 @@ def read(path: str, limit: int = MAXIMUM_FILE_BYTES) -> bytes:
 
 
 def read_if_there(path: str, limit: int = MAXIMUM_FILE_BYTES) -> Optional[bytes]:
-    """All of a file; None where there is none. Raises as `read`."""
-    return read(path, limit) if os.path.lexists(path) else None
+    """All of a file; None where there is none, which only who may look there can tell. Raises as `read`."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _failed("read", path, error) from error
+    return read(path, limit)
+
+
+def _content(path: str, limit: int) -> bytes:
+    """The first bytes of a regular file, one more than ``limit``; a pipe is not waited for."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(limit + 1)
 
 
 def replace(path: str, data: bytes, mode: int = 0o600) -> None:
@@ -95,7 +110,7 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
 def _replace(path: str, data: bytes, mode: int) -> None:
     new = next(name for name in _new_names(path) if not os.path.lexists(name))
     fat = is_fat(os.path.dirname(path))
-    old = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if os.path.lexists(path) else None
+    old = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if os.path.lexists(path) else None
     try:
         if old is not None:
             mode = stat.S_IMODE(os.fstat(old).st_mode)
@@ -233,7 +248,7 @@ def _share_clusters(name: str, path: str) -> bool:
 def _first_block(path: str) -> int:
     import fcntl
 
-    with open(path, "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         return int(struct.unpack("i", fcntl.ioctl(file.fileno(), _FIBMAP, struct.pack("i", 0)))[0])
 
 
