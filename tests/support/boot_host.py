@@ -55,6 +55,7 @@ class BootHost(HostTree):
         self.write(CONFIG, menu)
         self.write("boot/xen.gz", gzip.compress(b"Xen"))
         self.write("dev/tpmrm0", "")
+        self.variable("SecureBoot", b"\0")
         os.makedirs(self.paths.at("run"))
         os.makedirs(self.paths.at("var/lib"))
         self.restart()

@@ -43,6 +43,25 @@ def test_a_damaged_record_does_not_stop_a_quote(dom0):
     os.makedirs(dom0.paths.at("var/lib/xentpm/boot"))
     dom0.write(SETUP, "{")
     assert quoted(dom0) is None
+    os.unlink(dom0.paths.at(SETUP))
+    os.mkfifo(dom0.paths.at(SETUP))
+    assert quoted(dom0) is None
+    os.unlink(dom0.paths.at(SETUP))
+    files = (Original("boot/" + "x" * 5000, "0" * 64),)
+    State(dom0.paths).store(Setup("grub-tpm", ENABLED, files, ("0" * 64,)))
+    assert quoted(dom0) is None
+    State(dom0.paths).store(Setup("grub-tpm", ENABLED, files, ("0" * 64,), esp="boot/efi"))
+    assert quoted(dom0) is None
+
+
+def test_without_the_esp_a_quote_says_nothing_of_the_set_up(dom0):
+    os.makedirs(dom0.paths.at("boot"))
+    set_up(dom0, "an image", "an earlier boot")
+    setup = State(dom0.paths).load()
+    State(dom0.paths).store(setup._replace(esp="boot/efi"))
+    assert quoted(dom0) is None
+    os.makedirs(dom0.paths.at("boot/efi/EFI"))
+    assert quoted(dom0).state == "pending"
 
 
 def test_status_asks_the_tpm_whether_this_boot_was_measured(dom0, capsys):

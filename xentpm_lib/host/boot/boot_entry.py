@@ -9,6 +9,7 @@ import re
 from typing import List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import XenTpmError
+from xentpm_lib.host.boot.esp import mounts
 from xentpm_lib.host.boot.files import read_file
 from xentpm_lib.host.paths import Paths
 
@@ -17,11 +18,14 @@ __all__ = ["LABEL", "add_entry", "entry_tool", "remove_entries"]
 LABEL = "XenServer without measured boot"
 _TOOLS = ("usr/sbin/efibootmgr", "usr/bin/efibootmgr", "sbin/efibootmgr")
 _LIMIT_S = 60
-_ENTRY = re.compile(r"^Boot([0-9A-Fa-f]{4})\*? +([^\t]*)")
+_ENTRY = re.compile(r"^Boot([0-9A-Fa-f]{4})\*? +([^\t]*)(.*)")
 
 
 class _Entries(NamedTuple):
-    """``order``: the numbers as the firmware tries them; ``ours``: those with our label; four hex digits."""
+    """Numbers of entries, four hex digits each.
+
+    ``order``: as the firmware tries them; ``ours``: those with our label and file.
+    """
 
     order: Tuple[str, ...]
     ours: Tuple[str, ...]
@@ -38,12 +42,13 @@ def add_entry(paths: Paths, tool: str, esp: str, spare: str) -> str:
     Raises:
         XenTpmError: ``XENTPM_BOOT`` when the firmware does not take it; the host boots as before.
     """
-    before = _entries(tool)
+    relative = os.path.relpath(spare, esp)
+    before = _entries(tool, relative)
     if not before.ours:
         disk, partition = _partition(paths, esp)
-        file = "\\" + os.path.relpath(spare, esp).replace("/", "\\")
-        _run(tool, ["-q", "-c", "-d", disk, "-p", partition, "-L", LABEL, "-l", file])
-    after = _entries(tool)
+        words = ["-q", "-C", "-d", disk, "-p", partition, "-L", LABEL, "-l", _firmware_path(relative)]
+        _run(tool, words)  # -C: a kill before the next call leaves the order as it was
+    after = _entries(tool, relative)
     if not after.ours:
         raise _failed(tool, "it was told to add an entry and there is none")
     wanted = tuple(one for one in before.order if one not in after.ours) + after.ours
@@ -52,22 +57,31 @@ def add_entry(paths: Paths, tool: str, esp: str, spare: str) -> str:
     return "Boot{} ({})".format(after.ours[0], LABEL)
 
 
-def remove_entries(tool: str) -> Tuple[str, ...]:
-    """Remove the entries with our label; their numbers. Raises: XenTpmError ``XENTPM_BOOT``."""
-    ours = _entries(tool).ours
+def remove_entries(tool: str, file: str) -> Tuple[str, ...]:
+    """Remove the entries with our label for ``file``, below the ESP; their numbers.
+
+    Raises:
+        XenTpmError: ``XENTPM_BOOT``.
+    """
+    ours = _entries(tool, file).ours
     for number in ours:
         _run(tool, ["-q", "-b", number, "-B"])
     return ours
 
 
-def _entries(tool: str) -> _Entries:
+def _firmware_path(relative: str) -> str:
+    return "\\" + relative.replace("/", "\\")
+
+
+def _entries(tool: str, file: str) -> _Entries:
     order: Tuple[str, ...] = ()
     ours: List[str] = []
-    for line in _run(tool, []).splitlines():
+    wanted = _firmware_path(file).lower()
+    for line in _run(tool, ["-v"]).splitlines():
         found = _ENTRY.match(line)
         if line.startswith("BootOrder: "):
             order = tuple(one.strip().upper() for one in line[len("BootOrder: ") :].split(","))
-        elif found and found.group(2).startswith(LABEL):
+        elif found and found.group(2).strip() == LABEL and wanted in found.group(3).lower():
             ours.append(found.group(1).upper())
     return _Entries(order, tuple(ours))
 
@@ -75,9 +89,7 @@ def _entries(tool: str) -> _Entries:
 def _partition(paths: Paths, esp: str) -> Tuple[str, str]:
     """The disk of the ESP and the number of its partition."""
     place = "/" + os.path.relpath(esp, paths.root)
-    table = (read_file(paths.at("proc/mounts"), 1 << 20) or b"").decode("utf-8", "replace")
-    mounts = [line.split() for line in table.splitlines()]
-    device = next((one[0] for one in mounts if len(one) > 1 and one[1] == place), "")
+    device = next((one.device for one in mounts(paths) if one.place == place), "")
     block = os.path.realpath(paths.at("sys/class/block/" + os.path.basename(device))) if device else ""
     number = (read_file(block + "/partition", 64) or b"").decode("ascii", "replace").strip()
     if not number:

@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.evidence.wire import Reader
+from xentpm_lib.host.boot.files import listed
 from xentpm_lib.host.paths import Paths
 
 __all__ = ["MAX_VARIABLE_SIZE", "EfiVariables", "LoadOption", "parse_load_option"]
@@ -47,6 +48,17 @@ class EfiVariables:
 
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.at(EFIVARS)
+
+    @property
+    def readable(self) -> bool:
+        """Whether there are variables at all: efivarfs is mounted."""
+        return next(listed(self._folder), None) is not None
+
+    @property
+    def knows_secure_boot(self) -> bool:
+        """Whether the firmware has Secure Boot, on or off: without it there are no such variables."""
+        names = {os.path.basename(path) for path in listed(self._folder)}
+        return any("{}-{}".format(name, _GLOBAL) in names for name in ("SecureBoot", "SetupMode"))
 
     @property
     def secure_boot(self) -> Optional[bool]:

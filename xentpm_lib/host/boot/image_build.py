@@ -9,10 +9,11 @@ from xentpm_lib.host.boot import durable
 from xentpm_lib.host.boot.grub_image import GrubImage, parse_grub_image
 from xentpm_lib.host.boot.image_modules import MEASURING
 
-__all__ = ["build_image", "check_image"]
+__all__ = ["build_image", "check_image", "is_efi_program"]
 
 _TOOL_LIMIT_S = 120
 _MAXIMUM_BYTES = 32 << 20
+_MOST_SAID = 300  # characters
 _X86_64, _EFI_APPLICATION = 0x8664, 10
 
 
@@ -27,7 +28,7 @@ def build_image(
         XenTpmError: ``XENTPM_BOOT`` when the tool fails or made something else; ``XENTPM_IO``.
     """
     inputs = [("-c", "config", stock.config), ("-m", "memdisk", stock.memdisk)]
-    command = [tool, "-O", "x86_64-efi", "-d", modules_folder, "-p", stock.prefix]
+    command = [tool, "-O", "x86_64-efi", "-d", modules_folder]
     made = [scratch]
     try:
         for option, ending, content in inputs:
@@ -36,8 +37,10 @@ def build_image(
                 made.append(path)
                 durable.replace(path, content)
                 command += [option, path]
-        _run(command + ["-o", scratch] + list(modules))
-        data = durable.read(scratch, _MAXIMUM_BYTES)
+        _run(command + ["-p", stock.prefix, "-o", scratch] + list(modules))  # -m changes the prefix
+        data = durable.read_if_there(scratch, _MAXIMUM_BYTES)
+        if data is None:
+            raise _tool_failed(tool, "it ended well and wrote nothing")
     finally:
         for path in made:
             durable.remove(path)
@@ -58,7 +61,7 @@ def check_image(data: bytes, modules_folder: str, stock: GrubImage, modules: Seq
         XenTpmError: ``XENTPM_BOOT`` with what is wrong.
     """
     # 1
-    if len(data) > _MAXIMUM_BYTES or _machine(data) != (_X86_64, _EFI_APPLICATION):
+    if len(data) > _MAXIMUM_BYTES or not is_efi_program(data):
         raise _wrong("it is no UEFI program for this machine")
     # 2
     try:
@@ -79,6 +82,11 @@ def check_image(data: bytes, modules_folder: str, stock: GrubImage, modules: Seq
     for name in image.modules:
         if durable.read(os.path.join(modules_folder, name + ".mod")) not in data:
             raise _wrong("the module {} is not that of {}".format(name, modules_folder))
+
+
+def is_efi_program(data: bytes) -> bool:
+    """Whether UEFI on x86-64 takes this for a program."""
+    return _machine(data) == (_X86_64, _EFI_APPLICATION)
 
 
 def _machine(data: bytes) -> Tuple[int, int]:
@@ -111,7 +119,12 @@ def _run(command: List[str]) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         raise _tool_failed(command[0], str(error)) from error
     if done.returncode:
-        raise _tool_failed(command[0], done.stdout.decode("utf-8", "replace").strip()[-500:])
+        raise _tool_failed(command[0], _last_line(done.stdout))
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip()[-_MOST_SAID:] if lines else "it said nothing"
 
 
 def _tool_failed(tool: str, reason: str) -> XenTpmError:

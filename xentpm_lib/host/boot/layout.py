@@ -10,6 +10,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot.efi import EfiVariables
+from xentpm_lib.host.boot.esp import find_esp, partition_guid
 from xentpm_lib.host.boot.files import any_case, is_file, listed, read_file
 from xentpm_lib.host.boot.grub_image import MAX_IMAGE_SIZE, GrubImage, parse_grub_image
 from xentpm_lib.host.boot.grub_stub import MAX_CONFIG_SIZE, next_config
@@ -17,7 +18,6 @@ from xentpm_lib.host.paths import Paths
 
 __all__ = ["BootLayout", "read_grub_image"]
 
-_ESPS = ("boot/efi", "efi", "boot")
 _VENDORS = ("xenserver", "xcp-ng", "almalinux", "debian", "centos", "redhat", "BOOT")
 _GRUB, _REMOVABLE = "grubx64.efi", "EFI/BOOT/BOOTX64.EFI"
 _LEGACY_CONFIGS = ("boot/grub/grub.cfg", "boot/grub2/grub.cfg")
@@ -67,7 +67,7 @@ class BootLayout(NamedTuple):
         if not os.path.isdir(paths.at("sys/firmware/efi")):
             config = next((path for path in map(paths.at, _LEGACY_CONFIGS) if is_file(path)), None)
             return cls(False, None, config, None, (), modules, mkimage)
-        esp = next((path for path in map(paths.at, _ESPS) if any_case(path, "EFI")), None)
+        esp = find_esp(paths)
         image = _image(esp, paths) if esp else None
         config = _config(paths, esp, image) if esp else None
         copies = tuple(_copies(esp, image)) if esp and image else ()
@@ -92,16 +92,16 @@ def _is_program(path: str) -> bool:
 
 
 def _image(esp: str, paths: Paths) -> Optional[str]:
-    for relative in _image_places(paths):
+    for relative in _image_places(paths, esp):
         path = any_case(esp, relative)
         if path and read_grub_image(path) is not None:
             return path
     return None
 
 
-def _image_places(paths: Paths) -> Iterator[str]:
+def _image_places(paths: Paths, esp: str) -> Iterator[str]:
     booted = EfiVariables(paths).booted
-    if booted is not None:
+    if booted is not None and booted.partition in (None, partition_guid(paths, esp) or booted.partition):
         started = booted.file or _REMOVABLE
         yield started
         yield os.path.join(os.path.dirname(started), _GRUB)  # where it was shim that firmware started

@@ -5,13 +5,18 @@ from typing import Optional
 
 from xentpm_lib.errors import XenTpmError
 from xentpm_lib.host.boot.efi import EfiVariables
+from xentpm_lib.host.boot.esp import esp_id, find_esp, partition_guid
 from xentpm_lib.host.boot.layout import BootLayout
+from xentpm_lib.host.boot.setup_state import Setup
 from xentpm_lib.host.paths import Paths
 
 __all__ = [
     "refused",
     "require_esp",
+    "require_own_disk",
     "require_root",
+    "require_root_to_read",
+    "require_same_esp",
     "require_secure_boot_off",
     "require_tpm",
     "require_tools",
@@ -32,6 +37,12 @@ def require_root() -> None:
         raise refused("only root can change how this host boots", "Run it as root.")
 
 
+def require_root_to_read() -> None:
+    """Raises: XenTpmError ``XENTPM_BOOT`` for anybody but root, who alone sees what was set up."""
+    if os.geteuid() != 0:
+        raise XenTpmError("only root can see how measured boot is set up", "Run as root.", "XENTPM_BOOT")
+
+
 def require_tpm(paths: Paths) -> None:
     """Raises: XenTpmError ``XENTPM_BOOT`` without a TPM 2.0."""
     if any(os.path.exists(paths.at(path)) for path in _TPM_2):
@@ -47,13 +58,64 @@ def require_tpm(paths: Paths) -> None:
 
 
 def require_secure_boot_off(paths: Paths) -> None:
-    """Raises: XenTpmError ``XENTPM_BOOT`` where firmware would not start an image that we made."""
-    if EfiVariables(paths).secure_boot:
+    """Raises: XenTpmError ``XENTPM_BOOT`` where firmware would not, or might not, start what we made."""
+    efi = EfiVariables(paths)
+    if efi.secure_boot:
         raise refused(
             "Secure Boot is on, and an image that is made here is not signed by the vendor",
             "Switch Secure Boot off in the BIOS, or keep it and go without measured boot: own keys and MOK "
             "are not supported.",
         )
+    if efi.secure_boot is False:
+        return
+    if not efi.readable:
+        raise refused(
+            "it cannot be told whether Secure Boot is on: the firmware's variables are not mounted",
+            "Mount efivarfs: mount -t efivarfs efivarfs /sys/firmware/efi/efivars.",
+        )
+    if efi.knows_secure_boot:
+        raise refused(
+            "it cannot be told whether Secure Boot is on: the firmware's variables do not say",
+            "Look at Secure Boot in the BIOS, switch it off and restart.",
+        )
+
+
+def require_own_disk(paths: Paths, esp: str) -> None:
+    """Raises: XenTpmError ``XENTPM_BOOT`` where this boot came from another partition than ``esp``."""
+    booted, here = EfiVariables(paths).booted, partition_guid(paths, esp)
+    if booted is None or None in (booted.partition, here) or booted.partition == here:
+        return
+    raise refused(
+        "this host was started from partition {}, and {} is partition {}".format(booted.partition, esp, here),
+        "If that was a rescue disk, restart the host from its own disk and call again. Otherwise mount the "
+        "partition that it boots from at {}.".format(esp),
+    )
+
+
+def require_same_esp(paths: Paths, setup: Setup) -> str:
+    """The ESP that measured boot was set up on.
+
+    Raises:
+        XenTpmError: ``XENTPM_BOOT`` when it is not mounted, or another one is.
+    """
+    esp = find_esp(paths)
+    place = setup.esp or "boot/efi"
+    if esp is None:
+        raise refused("the EFI system partition is not mounted", "Mount it: mount /{}.".format(place))
+    if setup.esp and esp != paths.at(setup.esp):
+        raise refused(
+            "the EFI system partition is at {}, and measured boot was set up at /{}".format(esp, place),
+            "Mount it there.",
+        )
+    now = esp_id(paths, esp)
+    if setup.esp_id and now and now != setup.esp_id:
+        raise refused(
+            "{} is another partition ({}) than measured boot was set up on ({})".format(
+                esp, now, setup.esp_id
+            ),
+            "Mount the host's own EFI system partition there.",
+        )
+    return esp
 
 
 def require_esp(layout: BootLayout) -> str:

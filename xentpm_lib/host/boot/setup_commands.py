@@ -6,7 +6,12 @@ from xentpm_lib.errors import UsageError, XenTpmError
 from xentpm_lib.evidence.boot_setup import BootSetup
 from xentpm_lib.host.boot import grub_tpm
 from xentpm_lib.host.boot.layout import BootLayout
-from xentpm_lib.host.boot.preconditions import refused, require_root
+from xentpm_lib.host.boot.preconditions import (
+    refused,
+    require_root,
+    require_root_to_read,
+    require_same_esp,
+)
 from xentpm_lib.host.boot.setup_state import Setup, State, setup_lock
 from xentpm_lib.host.boot.verification import ACTIVE, UNDONE, boot_setup
 from xentpm_lib.host.paths import Paths
@@ -152,6 +157,8 @@ def _disable(paths: Paths, dry_run: bool) -> Outcome:
         "changed": not dry_run,
         "files": [file.path for file in setup.files],
     }
+    if setup.method == grub_tpm.METHOD:
+        require_same_esp(paths, setup)
     if dry_run:
         told = [
             "Would put {} back, unless an update did.".format(paths.at(file.path)) for file in setup.files
@@ -173,6 +180,7 @@ def status(paths: Paths) -> Outcome:
     Raises:
         XenTpmError: ``XENTPM_IO``, ``XENTPM_BOOT``.
     """
+    require_root_to_read()
     found = boot_setup(paths)
     if found is not None and found.state == ACTIVE:
         from xentpm_lib.host.boot.tpm_view import read_view
@@ -195,6 +203,7 @@ def verify(paths: Paths) -> Outcome:
     Raises:
         XenTpmError: ``XENTPM_IO``, ``XENTPM_BOOT``.
     """
+    require_root_to_read()
     try:
         outcome = _outcome_of(boot_setup(paths))
     except XenTpmError as error:

@@ -7,6 +7,7 @@ one is back. So at any moment it tells of every file that may be ours, and where
 import fcntl
 import json
 import os
+import re
 import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
@@ -61,6 +62,7 @@ class Setup(NamedTuple):
     sinit: the choice of a SINIT module that was given, which another `enable` keeps; empty where none was.
     default_before, default_ours: the line that chose the default entry, and the one in its place; empty where
     that was not changed.
+    esp, esp_id: where the EFI system partition was, below dom0's root, and which one; empty where not known.
     """
 
     method: str
@@ -74,6 +76,8 @@ class Setup(NamedTuple):
     default_ours: str = ""
     since: str = ""
     boot_id: str = ""
+    esp: str = ""
+    esp_id: str = ""
 
     @property
     def newest(self) -> str:
@@ -248,12 +252,24 @@ def _from_json(text: str) -> Setup:
     if set(found) != set(Setup._fields) | {"version"} or found.pop("version") != _VERSION:
         raise FormatError("expected version {} with its members".format(_VERSION), where="setup")
     files, ours = mapping(found.pop("files"), "files"), found.pop("ours")
-    texts = list(found.values()) + list(files.values()) + (ours if isinstance(ours, list) else [None])
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in found.values()):
         raise FormatError("expected text", where="setup")
     if found["method"] not in METHODS or found["phase"] not in (ENABLING, ENABLED, DISABLING):
         raise FormatError("unknown method or phase", where="setup")
+    if not files or not all(map(_is_path, [*files, *filter(None, (found["spare"], found["esp"]))])):
+        raise FormatError("expected paths of files below the root", where="files")
+    if not isinstance(ours, list) or not all(map(_is_sha256, [*files.values(), *ours])):
+        raise FormatError("expected SHA-256 digests", where="setup")
     return Setup(files=tuple(Original(*item) for item in files.items()), ours=tuple(ours), **found)
+
+
+def _is_path(text: str) -> bool:
+    """Whether this names a file below the root, and no other way."""
+    return "\0" not in text and not set(text.split("/")) & {"", ".", ".."}
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.match("^[0-9a-f]{64}\\Z", value) is not None
 
 
 def _text(path: str) -> str:

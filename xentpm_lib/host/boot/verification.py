@@ -6,8 +6,11 @@ import time
 from contextlib import suppress
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
+from xentpm_lib.errors import XenTpmError
 from xentpm_lib.evidence.boot_setup import MAX_DETAIL_LENGTH, BootSetup
+from xentpm_lib.evidence.strict_json import Limits, load_json, mapping
 from xentpm_lib.host.boot import durable
+from xentpm_lib.host.boot.preconditions import require_same_esp
 from xentpm_lib.host.boot.setup_state import DISABLING, ENABLED, BootId, Setup, State
 from xentpm_lib.host.paths import Paths
 
@@ -15,7 +18,7 @@ __all__ = ["ACTIVE", "PENDING", "UNDONE", "boot_setup"]
 
 ACTIVE, PENDING, UNDONE = "active", "pending", "undone"
 _LAST_LOOK = "run/xentpm-boot.json"
-_MAXIMUM_LOOK_BYTES = 64 << 10
+_LOOK_LIMITS = Limits(length=64 << 10, depth=2, tokens=8192)
 _AGAIN = "run xentpm-boot enable"
 
 
@@ -25,11 +28,14 @@ def boot_setup(paths: Paths, extended: Optional[bool] = None) -> Optional[BootSe
     extended: whether PCR 8 or 9 shows a measurement of this boot; None where that is not known.
 
     Raises:
-        XenTpmError: ``XENTPM_IO`` or ``XENTPM_BOOT`` when the record of the set-up cannot be read.
+        XenTpmError: ``XENTPM_IO`` or ``XENTPM_BOOT`` when the record of the set-up cannot be read, or the EFI
+            system partition that it is about is not mounted: then nothing can be said.
     """
     setup = State(paths).load()
     if setup is None:
         return None
+    if setup.esp:
+        require_same_esp(paths, setup)
     problems = list(_problems(paths, setup))
     if problems:
         return _told(setup, UNDONE, "; ".join(problems))
@@ -79,8 +85,11 @@ def _tboot_problems(path: str, setup: Setup) -> Iterator[str]:
     if data is None:
         yield "{} is gone; {}".format(path, _AGAIN)
         return
-    base = entry_to_copy(clean_text(data, setup))
-    reason = entry_problem(data.decode("utf-8", "surrogateescape"), setup.entry, base)
+    try:
+        base = entry_to_copy(clean_text(data, setup))
+        reason = entry_problem(data.decode("utf-8", "surrogateescape"), setup.entry, base)
+    except XenTpmError as error:
+        reason = error.message
     if reason:
         yield "{}: {} (changed {}); {}".format(path, reason, _since(path), _AGAIN)
 
@@ -95,38 +104,50 @@ def _since(path: str) -> str:
 class _LastLook(NamedTuple):
     """Digests of files that have not changed since they were hashed, by their size and times.
 
-    ``known``: path: size, mtime and ctime (ns), inode, SHA-256.
+    ``known``: path: size, mtime and ctime (ns) and inode in one text, SHA-256.
     """
 
     paths: Paths
-    known: Dict[str, List[Any]]
+    known: Dict[str, List[str]]
 
     def load(self) -> None:
         """Take what the last look left, in the folder that is empty after a restart."""
-        with suppress(OSError, ValueError, AttributeError):
-            with open(self.paths.at(_LAST_LOOK), "rb") as file:
-                found = json.loads(file.read(_MAXIMUM_LOOK_BYTES).decode("ascii"))
-            self.known.update((path, entry) for path, entry in found.items() if isinstance(entry, list))
+        with suppress(XenTpmError, UnicodeDecodeError):
+            data = durable.read_if_there(self.paths.at(_LAST_LOOK), _LOOK_LIMITS.length)
+            found = mapping(load_json((data or b"{}").decode("ascii"), "look", _LOOK_LIMITS), "look")
+            self.known.update((path, entry) for path, entry in found.items() if _is_look(entry))
 
     def digest(self, path: str) -> Optional[str]:
         """The SHA-256 of a file; None where there is none. Raises: XenTpmError ``XENTPM_IO``."""
         try:
             found = os.stat(path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        key = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-        entry = self.known.get(path, [])
-        if entry[:-1] != key:
-            entry = [*key, durable.digest_of(durable.read(path))]
+        except OSError as error:
+            raise XenTpmError(
+                "cannot look at {}: {}".format(path, error.strerror), "Look at its disk.", "XENTPM_IO"
+            ) from error
+        key = "{} {} {} {}".format(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        entry = self.known.get(path, ["", ""])
+        if entry[0] != key:
+            entry = [key, durable.digest_of(durable.read(path))]
             self.known[path] = entry
-        return str(entry[-1])
+        return entry[1]
 
     def store(self) -> None:
         """Keep it for the next look; without it the next one is slower, no more."""
         path = self.paths.at(_LAST_LOOK)
         new = "{}.{}".format(path, os.getpid())
         with suppress(OSError):
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w") as file:
-                json.dump(self.known, file)
-            os.rename(new, path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(new, flags, 0o600)
+            try:
+                with open(descriptor, "w") as file:
+                    json.dump(self.known, file)
+                os.rename(new, path)
+            except OSError:
+                os.unlink(new)
+
+
+def _is_look(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)

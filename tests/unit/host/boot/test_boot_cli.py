@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from support.boot_host import IMAGE, REPOSITORY, SETUP, SPARE, BootHost
+from support.grub_images import load_option
 from support.system_log import SystemLog
 from xentpm_lib import __version__
 from xentpm_lib.host.boot.boot_entry import LABEL
@@ -53,16 +54,14 @@ def test_json_may_stand_before_or_behind_the_command(host, capsys):
 
 def test_only_root_may(host, capfd):
     before = host.snapshot()
-    for word in ("enable", "disable"):
+    for word in ("enable", "disable", "status", "verify"):
         child = os.fork()
         if child == 0:
             os.setresuid(65534, 65534, 65534)
             os._exit(host.call(word))
         assert os.waitpid(child, 0)[1] == 1 << 8
         first, second = capfd.readouterr().err.splitlines()
-        assert first == "xentpm-boot: only root can change how this host boots" and second.startswith(
-            "hint: "
-        )
+        assert first.startswith("xentpm-boot: only root can ") and second.startswith("hint: Run ")
     assert host.snapshot() == before
 
 
@@ -206,6 +205,41 @@ def test_the_stock_image_gets_a_boot_entry_that_is_tried_last(host, disk, capsys
     assert variables.boot_order[:2] == (3, 4) and variables.option(0) is None
     after = host.snapshot()  # a folder keeps the end of a longer BootOrder, which an efivarfs does not
     assert {path for path in after if after[path] != before.get(path)} <= {BOOT_ORDER}
+
+
+def test_only_the_entry_for_our_file_under_our_whole_label_goes(host, disk):
+    has_efibootmgr(host, disk)
+    for number, label, file in (
+        (5, LABEL + " (mine)", "/EFI/xenserver/grubx64-stock.efi"),
+        (6, LABEL, "/EFI/mine/grubx64.efi"),
+    ):
+        host.variable("Boot{:04X}".format(number), load_option(file, description=label))
+    assert host.call("enable") == 0
+    number = EfiVariables(host.paths).boot_order[-1]
+    assert number not in (5, 6) and EfiVariables(host.paths).option(number) is not None
+    assert host.call("disable") == 0
+    found = [EfiVariables(host.paths).option(one) is not None for one in (5, 6, number)]
+    assert found == [True, True, False]
+
+
+def test_a_kill_while_the_entry_is_made_leaves_the_order(host, disk):
+    has_efibootmgr(host, disk)
+    path = host.paths.at("usr/sbin/efibootmgr")
+    with open(path) as file:
+        script = file.read()
+    host.program(
+        "usr/sbin/efibootmgr",
+        script.partition("\n")[2].replace("exec ", "") + 'case "$*" in *-L*) kill -9 $PPID;; esac',
+    )
+    status, _, _ = host.start("enable")
+    assert status == -9
+    assert EfiVariables(host.paths).boot_order == (3, 4)
+    assert EfiVariables(host.paths).option(0).description == LABEL
+    host.program("usr/sbin/efibootmgr", script.partition("\n")[2])
+    assert host.call("enable") == 0
+    assert EfiVariables(host.paths).boot_order == (3, 4, 0)
+    assert host.call("disable") == 0
+    assert EfiVariables(host.paths).option(0) is None
 
 
 def test_an_efibootmgr_that_fails_is_told_and_does_no_harm(host, capsys):

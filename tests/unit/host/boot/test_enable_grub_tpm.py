@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_modules_of_the_pack_which_come_without_lists_of_commands(tmp_path):
     ],
 )
 def test_what_root_and_boot_are_on_is_inside(host, mount, modules):
-    host.write("proc/mounts", mount + " rw 0 0\n")
+    host.write("proc/mounts", mount + " rw 0 0\n/dev/sda4 /boot/efi vfat rw 0 0\n")
     assert modules <= set(parse_grub_image(enabled(host)).modules)
 
 
@@ -247,3 +248,105 @@ def test_an_original_that_is_gone_stops_disable_before_it_changes_anything(host,
     os.rename(host.paths.at(SPARE + ".away"), host.paths.at(SPARE))
     assert host.call("disable") == 0
     assert host.read(IMAGE) == host.read(COPY) != new
+
+
+@pytest.mark.parametrize("gone", [(IMAGE,), (COPY,), (IMAGE, COPY), ("boot/efi/EFI/BOOT",), (IMAGE, SPARE)])
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_file_of_the_set_up_that_is_gone_comes_back(host, gone, mended, capsys):
+    before, new = host.snapshot(), enabled(host)
+    for path in map(host.paths.at, gone):
+        (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
+    assert host.call("verify") == 1
+    if mended:
+        assert enabled(host) == new == host.read(COPY)
+        assert host.call("verify") == 0
+    assert host.call("disable") == 0
+    assert host.snapshot() == before
+    assert mended or "it is there again" in capsys.readouterr().out
+
+
+def test_the_only_image_that_is_gone_comes_back(host):
+    os.unlink(host.paths.at(COPY))
+    before, new = host.snapshot(), enabled(host)
+    os.unlink(host.paths.at(IMAGE))
+    assert enabled(host) == new
+    os.unlink(host.paths.at(IMAGE))
+    assert host.call("disable") == 0
+    assert host.snapshot() == before
+
+
+def test_an_original_that_is_gone_with_its_file_stops_disable(host, capsys):
+    enabled(host)
+    os.unlink(host.paths.at(IMAGE))
+    host.write(SPARE, "no image")
+    folder = os.path.dirname(SETUP)
+    for name in os.listdir(host.paths.at(folder)):
+        if name != "setup.json":
+            host.write(os.path.join(folder, name), "junk")
+    capsys.readouterr()
+    assert "original is gone" in refused(host, capsys, "disable")
+
+
+def test_what_is_no_program_any_more_is_no_update(host):
+    before = host.snapshot()
+    enabled(host)
+    host.write(IMAGE, "")
+    assert host.call("disable") == 0
+    assert host.snapshot() == before
+
+
+def test_secure_boot_that_is_not_known_is_not_off(host, capsys):
+    folder = host.paths.at("sys/firmware/efi/efivars")
+    host.variable("SecureBoot", b"\2")
+    assert "the firmware's variables do not say" in refused(host, capsys)
+    shutil.rmtree(folder)
+    assert "mount -t efivarfs efivarfs /sys/firmware/efi/efivars" in refused(host, capsys)
+    os.mkdir(folder)
+    assert "mount -t efivarfs efivarfs /sys/firmware/efi/efivars" in refused(host, capsys)
+    host.variable("SetupMode", b"\0")
+    assert "the firmware's variables do not say" in refused(host, capsys)
+    os.rename(folder, folder + "-away")
+    host.variable("Timeout", b"\0\0")  # firmware without Secure Boot
+    enabled(host)
+
+
+def test_a_boot_from_another_disk_changes_nothing(host, capsys):
+    own, other = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+    make_image(host.paths.at(COPY), modules=(*SMALL, "cat"))
+    os.makedirs(host.paths.at("dev/disk/by-partuuid"))
+    os.symlink("../../sda4", host.paths.at("dev/disk/by-partuuid/" + own))
+    host.write("proc/mounts", "/dev/sda4 /boot/efi vfat rw 0 0\n")
+    host.boots(None, partition=other)
+    assert "was started from partition " + other in refused(host, capsys)
+    host.boots("/EFI/xenserver/grubx64.efi", partition=own)
+    enabled(host)
+    host.boots(None, partition=other)
+    assert host.call("disable") == 0
+
+
+def test_copies_that_somebody_put_aside_stay(host):
+    aside = ("EFI/xenserver/grubx64-rescue.efi", "EFI/debian/grubx64.efi", "EFI/backup/bootx64.efi")
+    for path in aside:
+        os.makedirs(os.path.dirname(os.path.join(host.esp, path)), exist_ok=True)
+        shutil.copy(host.stock, os.path.join(host.esp, path))
+    stock, new = host.read(IMAGE), enabled(host)
+    assert {host.read(os.path.join("boot/efi", path)) for path in aside} == {stock}
+    assert host.read(COPY) == new
+
+
+def test_a_memdisk_beside_a_prefix_on_the_disk(host, tmp_path):
+    (tmp_path / "memdisk").write_bytes(bytes(10240))
+    command = ["grub-mkimage", "-O", "x86_64-efi", "-m", str(tmp_path / "memdisk"), "-p", "/EFI/xenserver"]
+    subprocess.check_call([*command, "-o", host.stock, *SMALL, "memdisk", "tar"])
+    stock = parse_grub_image(host.read(IMAGE))
+    image = parse_grub_image(enabled(host))
+    assert stock.memdisk and (image.prefix, image.memdisk) == ("/EFI/xenserver", stock.memdisk)
+
+
+def test_what_the_tool_says_is_told_in_a_line(host, capsys):
+    host.program("usr/bin/grub-mkimage", "seq 1000; echo the reason; exit 1")
+    assert "made no image: the reason\n" in refused(host, capsys)
+    host.program("usr/bin/grub-mkimage", "exit 1")
+    assert "made no image: it said nothing\n" in refused(host, capsys)
+    host.program("usr/bin/grub-mkimage", "exit 0")
+    assert "made no image: it ended well and wrote nothing\n" in refused(host, capsys)

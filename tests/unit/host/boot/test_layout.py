@@ -40,6 +40,23 @@ def test_uefi_without_anything(tree):
     assert find(tree) == (True, tree.esp, None, None, (), None, None)
 
 
+def test_an_empty_mount_point_is_no_esp(tree):
+    os.rmdir(os.path.join(tree.esp, "EFI"))
+    assert find(tree).esp is None
+    tree.write("proc/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /boot ext4 rw 0 0\n")
+    assert find(tree).esp is None
+    tree.image("EFI/xenserver/grubx64.efi")
+    assert find(tree).esp is None
+    tree.write("proc/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sda4 /boot/efi vfat rw 0 0\n")
+    assert find(tree).esp == tree.esp
+    os.rename(tree.esp, tree.paths.at("efi"))
+    tree.write("proc/mounts", "/dev/sda4 /efi vfat rw 0 0\n")
+    assert find(tree).esp == tree.paths.at("efi")
+    os.rename(tree.paths.at("efi/EFI"), tree.paths.at("boot/EFI"))
+    tree.write("proc/mounts", "/dev/sda4 /boot vfat rw 0 0\n")
+    assert find(tree).esp == tree.paths.at("boot")
+
+
 @pytest.mark.parametrize("folder", ["grub", "grub2"])
 def test_legacy(tmp_path, folder):
     tree = HostTree(tmp_path, uefi=False)

@@ -104,6 +104,129 @@ def test_a_last_look_that_is_no_look(host, text):
     assert seen(host).state == "pending"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {}},
+        {"files": {"boot/\0x": "a" * 64}},
+        {"files": {"/etc/hostname": "a" * 64}},
+        {"files": {"boot/../etc/hostname": "a" * 64}},
+        {"files": {"boot/x": "A" * 64}},
+        {"files": {"boot/x": ["a" * 64]}},
+        {"ours": ["a" * 64 + "\n"]},
+        {"ours": {}},
+        {"spare": "/x"},
+        {"esp": ".."},
+        {"method": "tboot", "files": {}},
+    ],
+)
+def test_a_record_that_nobody_here_wrote_is_damaged(host, change, capsys):
+    assert host.call("enable") == 0
+    host.write(SETUP, json.dumps(dict(json.loads(host.read(SETUP).decode()), **change)))
+    with pytest.raises(XenTpmError, match=r"is damaged"):
+        seen(host)
+    before = host.snapshot()
+    assert [host.call(word) for word in ("verify", "status", "enable", "disable")] == [1, 1, 1, 1]
+    assert host.snapshot() == before and "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("relative", [SETUP, IMAGE])
+def test_what_is_no_regular_file_is_not_waited_for(host, relative):
+    assert host.call("enable") == 0
+    path = host.paths.at(relative)
+    os.rename(path, path + ".away")
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)):
+        make(path)
+        with pytest.raises(XenTpmError, match=r"regular file|Is a directory"):
+            seen(host)
+        (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+
+
+def test_a_last_look_that_is_a_pipe_or_deep(host):
+    assert host.call("enable") == 0
+    host.write(LOOK, '{"a":' + "[" * 20000 + "]" * 20000 + "}")
+    assert seen(host).state == "pending"
+    os.unlink(host.paths.at(LOOK))
+    os.mkfifo(host.paths.at(LOOK))
+    assert seen(host).state == "pending"
+    os.unlink(host.paths.at(LOOK))
+    os.mkdir(host.paths.at(LOOK))  # nothing can be kept there, and nothing half written stays
+    assert seen(host).state == "pending"
+    assert not [name for name in os.listdir(host.paths.at("run")) if name.startswith("xentpm-boot.json.")]
+
+
+def away(host):
+    os.rename(host.esp, host.esp + "-away")
+    os.mkdir(host.esp)
+
+
+def back(host):
+    shutil.rmtree(host.esp)
+    os.rename(host.esp + "-away", host.esp)
+
+
+def test_without_the_esp_nothing_is_said_and_nothing_done(host, capsys):
+    assert host.call("enable") == 0
+    host.restart()
+    away(host)
+    before = host.snapshot()
+    with pytest.raises(XenTpmError, match="is not mounted"):
+        seen(host)
+    assert check(host)[0] == "failed"
+    for words in (("verify",), ("status",), ("enable",), ("disable",), ("disable", "--dry-run")):
+        assert host.call(*words) == 1
+        assert "the EFI system partition is not mounted\nhint: Mount it: mount /boot/efi." in (
+            capsys.readouterr().err
+        )
+    assert host.snapshot() == before
+    back(host)
+    assert seen(host).state == "active"
+    assert host.call("disable") == 0
+
+
+def test_files_of_a_package_at_the_empty_mount_point_are_no_esp(host, capsys):
+    host.write("proc/mounts", "/dev/sda1 / ext4 rw 0 0\n/dev/sda4 /boot/efi vfat rw 0 0\n")
+    assert host.call("enable") == 0
+    away(host)
+    host.image("EFI/xenserver/grubx64.efi", modules=("normal",))
+    host.write("proc/mounts", "/dev/sda1 / ext4 rw 0 0\n")
+    before = host.snapshot()
+    assert [host.call(word) for word in ("verify", "status", "enable", "disable")] == [1, 1, 1, 1]
+    assert host.snapshot() == before and "is not mounted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("links", ["by-partuuid", "by-uuid"])
+def test_another_esp_is_told_from_the_one_of_the_set_up(host, links, capsys):
+    folder = host.paths.at("dev/disk/" + links)
+    os.makedirs(folder)
+    os.symlink("../../sda4", os.path.join(folder, "0B5C-1111"))
+    os.symlink("../../sdb1", os.path.join(folder, "0B5C-2222"))
+    host.write("proc/mounts", "/dev/sda4 /boot/efi vfat rw 0 0\n")
+    assert host.call("enable") == 0
+    host.write("proc/mounts", "/dev/sdb1 /boot/efi vfat rw 0 0\n")
+    before = host.snapshot()
+    assert [host.call(word) for word in ("verify", "status", "enable", "disable")] == [1, 1, 1, 1]
+    assert host.snapshot() == before
+    assert "is another partition (" in capsys.readouterr().err
+    host.write("proc/mounts", "/dev/sda4 /boot/efi vfat rw 0 0\n")
+    assert [host.call(word) for word in ("verify", "status", "enable", "disable")] == [0, 0, 0, 0]
+
+
+def test_an_esp_without_any_trace_of_the_set_up_is_another_one(host, capsys):
+    stock = host.read(IMAGE)
+    assert host.call("enable") == 0
+    away(host)
+    host.image("EFI/xenserver/grubx64.efi", modules=("normal",))
+    before = host.snapshot()
+    assert host.call("verify") == 1
+    assert host.call("disable") == 1
+    assert host.snapshot() == before
+    assert "is this the partition that the host boots from?" in capsys.readouterr().err
+    back(host)
+    assert host.call("disable") == 0
+    assert host.read(IMAGE) == host.read(COPY) == stock
+
+
 def test_a_command_that_was_cut_short_is_told(host):
     assert host.call("enable") == 0
     for phase in ("enabling", "disabling"):
