@@ -11,7 +11,7 @@ __all__ = ["MenuEntry", "default_entry", "menu_entries"]
 
 _MAX_ENTRIES = 200
 _TITLE = re.compile(r"""\s*(?:menuentry|submenu)\s+(?:'([^']*)'|"([^"]*)"|(\S+))""")
-_DEFAULT = re.compile(r"""\s*set\s+default=["']?([^"'\s]*)["']?\s*$""")
+_DEFAULT = re.compile(r"""\s*(?:set\s+)?default=(?:"([^"]*)"|'([^']*)'|([^"'\s]*))\s*$""")
 _WORD = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
 _LOADERS = ("multiboot2", "multiboot", "xen_hypervisor", "chainloader", "linux", "linuxefi")
 _MODULES = ("module2", "module", "xen_module", "initrd", "initrdefi")
@@ -79,7 +79,8 @@ def menu_entries(text: str) -> List[MenuEntry]:
 def default_entry(text: str) -> Optional[MenuEntry]:
     """The entry that ``set default=`` names by number or title, else the first; None in an empty menu."""
     entries = menu_entries(text)
-    settings = [found.group(1) for found in map(_DEFAULT.match, text.splitlines()) if found]
+    found = [match.groups() for match in map(_DEFAULT.match, text.splitlines()) if match]
+    settings = [next(part for part in parts if part is not None) for parts in found]
     named = [word for word in settings if "$" not in word]  # the others are for one boot, by grubenv
     wanted = named[-1] if named else "0"
     by_title: Dict[str, MenuEntry] = {entry.title: entry for entry in reversed(entries)}

@@ -12,10 +12,11 @@ from xentpm_lib.errors import FormatError
 from xentpm_lib.host.boot import durable
 from xentpm_lib.host.boot.acm import MAX_ACM_SIZE, parse_sinit_module
 from xentpm_lib.host.boot.layout import BootLayout
-from xentpm_lib.host.boot.menu_text import default_entry
+from xentpm_lib.host.boot.menu_text import menu_entries
 from xentpm_lib.host.boot.preconditions import refused, require_tpm
 from xentpm_lib.host.boot.setup_state import DISABLING, ENABLED, Original, Setup, State
 from xentpm_lib.host.boot.tboot_entry import (
+    Entry,
     chosen_default,
     default_line,
     entry_to_copy,
@@ -77,18 +78,15 @@ def plan(
         XenTpmError: ``XENTPM_BOOT`` for a host on which it cannot work, ``XENTPM_IO``.
     """
     require_tpm(paths)
-    if layout.config is None:
-        raise refused("no grub.cfg was found", "Look at what `xentpm-boot probe` says.")
-    now = durable.read(layout.config, _MAXIMUM_BYTES)
-    ours = setup is not None and durable.digest_of(now) == setup.newest
-    clean = clean_text(now, setup)
-    original = State(paths).original(setup.files[0].sha256) if ours and setup else _bytes(clean)
-    xen, folder = _xen(paths, layout, clean)
+    path, now, original = _config(paths, layout, setup)
+    clean = clean_text(original, setup)
+    base = entry_to_copy(clean)
+    xen, folder = _xen(paths, layout, base, clean)
     _require_tboot(paths, xen)
     sinit = sinit or (setup.sinit if setup else "") or None
     module = _sinit(paths, xen, sinit)
     entry = made_entry(
-        entry_to_copy(clean),
+        base,
         os.path.join(folder, _TBOOT),
         None if module is None else os.path.join(folder, module),
     )
@@ -97,9 +95,24 @@ def plan(
     if default or (setup and setup.default_ours):
         before, after = chosen_default(text), default_line(text)
         text = with_default(text, after)
-    config, done = os.path.relpath(layout.config, paths.root), setup is not None and setup.phase == ENABLED
+    config, done = os.path.relpath(path, paths.root), setup is not None and setup.phase == ENABLED
     made = TbootPlan(config, now, original, _bytes(text), entry, sinit or "", before, after)
     return made._replace(done=done and now == made.new)
+
+
+def _config(paths: Paths, layout: BootLayout, setup: Optional[Setup]) -> Tuple[str, bytes, bytes]:
+    """The path of grub.cfg, its bytes as they are, and without us.
+
+    Where the one of the set-up is gone, that one is to be mended.
+    """
+    known = paths.at(setup.files[0].path) if setup else None
+    path = known if known is not None and not os.path.lexists(known) else layout.config or known
+    if path is None:
+        raise refused("no grub.cfg was found", "Look at what `xentpm-boot probe` says.")
+    now = durable.read_if_there(path, _MAXIMUM_BYTES)
+    if setup and (now is None or durable.digest_of(now) == setup.newest):
+        return path, now or b"", State(paths).original(setup.files[0].sha256)
+    return path, now or b"", _bytes(clean_text(now or b"", setup))
 
 
 def enable(paths: Paths, made: TbootPlan, setup: Optional[Setup]) -> List[str]:
@@ -139,32 +152,35 @@ def disable(paths: Paths, setup: Setup) -> List[str]:
     state, file = State(paths), setup.files[0]
     path = paths.at(file.path)
     now = durable.read_if_there(path, _MAXIMUM_BYTES)
-    wanted, told = now, "{} is gone: nothing was put there".format(path)
-    if now is not None:
+    if now is None or not now.strip() or durable.digest_of(now) == setup.newest:
+        wanted, told = state.original(file.sha256), "{} is as it was before".format(path)
+    else:
         wanted, told = _bytes(clean_text(now, setup)), "{} is without our entry".format(path)
-        if durable.digest_of(now) == setup.newest:
-            wanted, told = state.original(file.sha256), "{} is as it was before".format(path)
-        elif wanted == now:
+        if wanted == now:
             told = "{} had no entry of ours: it is left as it is".format(path)
-        durable.require_space(os.path.dirname(path), len(wanted), "Changing {}".format(path))
+    durable.require_space(os.path.dirname(path), len(wanted), "Changing {}".format(path))
     state.store(setup._replace(phase=DISABLING))
-    if wanted is not None and wanted != now:
+    if wanted != now:
         durable.replace(path, wanted)
     state.forget()
     return [told]
 
 
 def clean_text(data: bytes, setup: Optional[Setup]) -> str:
-    """The configuration without what we did to it."""
-    text = without_entry(_text(data))
+    """The configuration without what we did to it.
+
+    Raises:
+        XenTpmError: ``XENTPM_BOOT`` when that cannot be told from what others did.
+    """
+    text = without_entry(_text(data), setup.entry if setup else "")
     if setup and setup.default_ours and chosen_default(text) == setup.default_ours:
         text = with_default(text, setup.default_before)
     return text
 
 
-def _xen(paths: Paths, layout: BootLayout, text: str) -> Tuple[XenImage, str]:
-    """The Xen that boots by default, and the folder that GRUB finds it in."""
-    entry = default_entry(text)
+def _xen(paths: Paths, layout: BootLayout, base: Entry, text: str) -> Tuple[XenImage, str]:
+    """The Xen that the entry to be copied boots, and the folder that GRUB finds it in."""
+    entry = next((one for one in menu_entries(text) if one.title == base.title), None)
     xen = find_xen(paths, layout, entry)
     if entry is None or entry.xen is None or xen is None:
         raise refused(

@@ -140,7 +140,22 @@ def test_refusals_change_nothing(host, capsys):
 @pytest.mark.parametrize(
     "menu, words, reason",
     [
-        ("set default=0\n", (), "boots no Xen that can be found"),
+        ("set default=0\n", (), "grub.cfg has no menu entry"),
+        (MENU.replace('"1"', '"0>1"'), (), "cannot be told which entry"),
+        (
+            MENU.replace("menuentry 'Other'", "if x; then\nmenuentry 'N' {\n}\nfi\nmenuentry 'Other'"),
+            (),
+            "cannot be told",
+        ),
+        (MENU + "if x; then\n\tmenuentry 'N' {\n\t}\nfi\n", ("--default",), "no fixed number"),
+        (
+            MENU + "if [ -f $prefix/custom.cfg ]; then\n\tsource $prefix/custom.cfg\nfi\n",
+            ("--default",),
+            "no fixed",
+        ),
+        (MENU + ENTRY.replace("# xentpm: end.\n", ""), (), "are not around it any more"),
+        (ENTRY.splitlines(True)[0] + MENU + "# xentpm: end.\n", (), "are not around it any more"),
+        (MENU.replace("'XenServer' {", "'XenServer' { true #{"), (), "cannot be copied"),
         (MENU + "menuentry 'x' {\n", (), "does not end"),
         (MENU.replace('"1"', '"0"'), (), "boots no Xen that can be found"),
         (MENU.replace('set default="1"\n', "").replace("chainloader +1", ""), (), "boots no Xen"),
@@ -167,6 +182,78 @@ def test_submenus_and_braces_in_quotes_are_counted_as_grub_does(host):
     assert 'set default="3"\n' in text(host)
     assert host.call("disable") == 0
     assert text(host) == menu
+
+
+@pytest.mark.parametrize("lost", ["# xentpm: begin. This", "# xentpm: end."])
+def test_an_entry_that_lost_a_comment_line_is_found_and_others_stay(host, lost):
+    mine = "menuentry 'Mine' {\n\tchainloader +1\n}\n"
+    assert host.call("enable") == 0
+    lines = [line for line in text(host).splitlines(True) if not line.startswith(lost)]
+    host.write(CONFIG, "".join(lines) + mine)
+    assert host.call("verify") == 1
+    assert host.call("enable") == 0
+    assert text(host) == MENU + mine + ENTRY
+    host.write(CONFIG, "".join(lines) + mine)
+    assert host.call("disable") == 0
+    assert text(host) == MENU + mine
+
+
+def test_an_entry_that_was_changed_and_lost_a_comment_line_is_left_to_the_administrator(host, capsys):
+    assert host.call("enable") == 0
+    changed = text(host).replace("memory\n", "memory vga=1\n")
+    host.write(CONFIG, changed.replace("# xentpm: end.\n", ""))
+    before = host.snapshot()
+    assert [host.call(word) for word in ("verify", "enable", "disable")] == [1, 1, 1]
+    assert host.snapshot() == before
+    told = capsys.readouterr()
+    assert "are not around it any more" in told.err and "Measured boot was undone" in told.out
+    host.write(CONFIG, changed)
+    assert host.call("disable") == 0
+    assert text(host) == MENU
+
+
+def test_the_options_of_the_entry_are_copied_without_its_name(host):
+    menu = 'set superusers="root"\n' + MENU.replace(
+        "'XenServer' {",
+        "'XenServer' --class 'a b' --id xs --unrestricted --hotkey=x $menuentry_id_option 'gnu-1' {",
+    )
+    host.write(CONFIG, menu)
+    assert host.call("enable", "--default") == 0
+    assert "menuentry 'XenServer (measured by tboot)' --class 'a b' --unrestricted {\n" in text(host)
+    assert host.call("disable") == 0
+    assert text(host) == menu
+
+
+@pytest.mark.parametrize("default", ["XenServer 8", "xs"])
+def test_the_default_entry_by_title_or_name(host, default):
+    menu = MENU.replace('"1"', "'{}'".format(default)).replace("'XenServer' {", "'XenServer 8' --id xs {")
+    menu += "if x; then\nmenuentry 'Firmware' {\n\tfwsetup\n}\nfi\n"
+    host.write(CONFIG, menu)
+    assert host.call("enable") == 0
+    assert text(host) == menu + ENTRY.replace("'XenServer (", "'XenServer 8 (")
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_configuration_that_is_gone_comes_back(host, mended):
+    before = host.snapshot()
+    assert host.call("enable") == 0
+    os.unlink(host.paths.at(CONFIG))
+    assert host.call("verify") == 1
+    if mended:
+        assert host.call("enable") == 0
+        assert text(host) == MENU + ENTRY
+    assert host.call("disable") == 0
+    assert host.snapshot() == before
+
+
+def test_a_menu_that_cannot_be_read_is_undone_and_no_error(host, capsys):
+    assert host.call("enable") == 0
+    host.write(CONFIG, text(host) + "menuentry 'broken' {\n")
+    assert host.call("verify") == 1
+    assert "Measured boot was undone" in capsys.readouterr().out
+    host.write(CONFIG, "x\n")
+    assert host.call("verify") == 1
+    assert "no menu entry" in capsys.readouterr().out
 
 
 def test_text_without_our_entry_is_left_alone():
