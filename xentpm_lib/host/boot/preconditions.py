@@ -66,7 +66,7 @@ def require_secure_boot_off(paths: Paths) -> None:
             "Switch Secure Boot off in the BIOS, or keep it and go without measured boot: own keys and MOK "
             "are not supported.",
         )
-    if efi.secure_boot is False:
+    if efi.secure_boot is False or efi.setup_mode:  # without its keys firmware checks nothing
         return
     if not efi.readable:
         raise refused(

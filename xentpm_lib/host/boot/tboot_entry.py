@@ -73,7 +73,7 @@ def entry_to_copy(text: str) -> Entry:
     if ">" in chosen or not _is_counted(text, number):
         raise refused(
             "it cannot be told which entry of grub.cfg boots by default",
-            "Have grub.cfg name it by its title: set default='…'.",
+            "Have grub.cfg name it by its title: set default='TITLE'.",
         )
     return next((entry for entry in found if entry.number == number), found[0])
 
@@ -148,7 +148,7 @@ def without_entry(text: str, entry: str = "") -> str:
         raise refused(
             "grub.cfg was changed at our entry: the comment lines that begin with '# xentpm:' are not around "
             "it any more",
-            "Remove these lines and the entry '… ({})' from grub.cfg, then call again.".format(_SUFFIX),
+            "Remove these lines and the entry '({})' from grub.cfg, then call again.".format(_SUFFIX),
         )
     return "\n".join(lines)
 

@@ -305,6 +305,8 @@ def test_secure_boot_that_is_not_known_is_not_off(host, capsys):
     assert "mount -t efivarfs efivarfs /sys/firmware/efi/efivars" in refused(host, capsys)
     host.variable("SetupMode", b"\0")
     assert "the firmware's variables do not say" in refused(host, capsys)
+    host.variable("SetupMode", b"\1")
+    assert host.call("enable", "--dry-run") == 0
     os.rename(folder, folder + "-away")
     host.variable("Timeout", b"\0\0")  # firmware without Secure Boot
     enabled(host)
