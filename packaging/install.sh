@@ -235,11 +235,11 @@ next_steps() {
     say "$NAME $version is installed."
     say
     say "Next:"
-    say "  1. Restart this host: then a free TPM gets its owner password, and its keys are made."
-    say "     Another password than the default? Write it into $HOME_OF_PACK/config first."
-    say "  2. xentpm --status       is this host ready?"
-    say "  3. xentpm-boot probe     what of the boot is measured?"
-    say "  4. xentpm-boot enable    measure the rest; takes effect with one more restart"
+    say "  1. Another TPM password than the default? Write it into $HOME_OF_PACK/config."
+    say "  2. xentpm-boot probe     what of the boot is measured?"
+    say "  3. xentpm-boot enable    measure the rest"
+    say "  4. Restart this host: a free TPM gets its owner password, keys are made, the boot is measured."
+    say "  5. xentpm --status       is this host ready?"
 }
 
 check_root

@@ -15,24 +15,26 @@ from xentpm_lib.simulator.os_errors import hint_for, reason_of
 __all__ = ["environment", "execute"]
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell ends
-_XENTPM = """#!
+_PROGRAM = """#!
 import sys
 sys.path.insert(0, {library!r})
-from xentpm_lib.host.cli import main
+from {module} import main
 sys.exit(main(["--config", {config!r}, *sys.argv[1:]]))
 """
+_PROGRAMS = {"xentpm": "xentpm_lib.host.cli", "xentpm-boot": "xentpm_lib.host.boot.cli"}
 
 
 def environment(directory: Path, tcti: str) -> dict[str, str]:
-    """The environment of a host's dom0: the command ``xentpm``, and the host's TPM for tpm2-tools.
+    """The environment of a host's dom0: ``xentpm`` and ``xentpm-boot``, and the host's TPM for tpm2-tools.
 
-    Raises: UsageError when the command cannot be written to the host's directory.
+    Raises: UsageError when the commands cannot be written to the host's directory.
     """
     root, programs = directory / "root", directory / "bin"
-    text = _XENTPM.format(library=str(root / LIBRARY), config=str(root / CONFIG))
     try:
         programs.mkdir(mode=0o700, exist_ok=True)
-        replace_program(programs / "xentpm", with_interpreter(text.encode(), sys.executable))
+        for name, module in _PROGRAMS.items():
+            text = _PROGRAM.format(library=str(root / LIBRARY), config=str(root / CONFIG), module=module)
+            replace_program(programs / name, with_interpreter(text.encode(), sys.executable))
     except OSError as error:
         raise UsageError(reason_of(error, programs), hint_for(error)) from error
     path = f"{programs}:{os.environ.get('PATH') or os.defpath}"

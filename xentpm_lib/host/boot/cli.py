@@ -5,6 +5,7 @@ stdout is the result, stderr everything else. Exit status: 0 good, 1 error (and 
 
 import argparse
 import json
+import os
 import sys
 from typing import Any, Callable, NoReturn, Optional, Sequence
 
@@ -29,7 +30,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             return 0
         if options.command is None:
             _usage("a command is needed: probe, predict, enable, disable, status or verify")
-        outcome = options.run(Paths.of_config(options.config), options)
+        outcome = options.run(_paths(options.config), options)
         print_result(json.dumps(outcome.data) if options.json else outcome.text)
         return int(outcome.exit_status)
     except XenTpmError as error:
@@ -41,6 +42,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Exception as error:
         tell("xentpm-boot: {}\nhint: {}".format(*error_description(error)[1:3]))
         return 1
+
+
+def _paths(config: str) -> Paths:
+    """Of the dom0 that the configuration belongs to: a mistyped one is not this machine."""
+    paths, path = Paths.of_config(config), os.path.abspath(config)
+    if path != paths.at(CONFIG):
+        _usage("--config names the configuration of a dom0, ROOT/{}, got {}".format(CONFIG, ascii(config)))
+    try:
+        os.stat(paths.root)
+    except (FileNotFoundError, NotADirectoryError):
+        _usage("--config: there is no dom0 in {}".format(ascii(paths.root)))
+    except OSError:  # that only root may look is told by the commands
+        pass
+    return paths
 
 
 def _probe(paths: Paths, _options: argparse.Namespace) -> Outcome:
@@ -102,7 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument(
-        "--config", metavar="PATH", default="/" + CONFIG, help="configuration file (%(default)s)"
+        "--config",
+        metavar="PATH",
+        default="/" + CONFIG,
+        help="configuration file (%(default)s); ROOT%(default)s stands for the dom0 below ROOT",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)

@@ -141,7 +141,7 @@ def require_tools(layout: BootLayout) -> None:
     if layout.modules is None:
         raise refused(
             "there are no GRUB modules with tpm.mod on this host",
-            "Install the package of GRUB's EFI modules, or the supplemental pack with its own modules.",
+            "Install the package of GRUB's EFI modules, or a pack that was built with WITH_GRUB=1.",
         )
     if layout.mkimage is None:
         raise refused(

@@ -19,8 +19,8 @@ from xentpm_lib.host.paths import Paths
 __all__ = ["Outcome", "Wishes", "disable", "enable", "status", "verify"]
 
 _RESTART = (
-    "Restart the host to have it measured. After that check: xentpm-boot status says active, and\n"
-    "xentpm --status that GRUB measured into PCR 8 and 9."
+    "Restart the host to have it measured. Then check: xentpm-boot status says that it stands,\n"
+    "and xentpm --status that PCR 8 and 9 are extended."
 )
 _RESTART_BY_TBOOT = (
     "Restart the host and choose that entry. After that check: xentpm --status tells of a dynamic launch\n"

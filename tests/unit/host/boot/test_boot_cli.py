@@ -41,6 +41,19 @@ def test_usage(host, words):
     assert first.startswith("xentpm-boot: ") and second == "hint: xentpm-boot --help lists the commands"
 
 
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("opt/xensource/tpm/conf", "names the configuration of a dom0, ROOT/opt/xensource/tpm/config, got "),
+        ("no-such-host/opt/xensource/tpm/config", "there is no dom0 in "),
+    ],
+)
+def test_a_mistyped_configuration_is_not_this_machine(host, tmp_path, path, said):
+    for command in ("enable", "disable", "probe", "status"):
+        status, out, err = host.start("--config", str(tmp_path / path), command)
+        assert (status, out) == (2, "") and said in err, err
+
+
 def test_options_that_do_not_go_together(host, capsys):
     assert host.call("enable", "--default") == 1
     assert "--method tboot" in capsys.readouterr().err
