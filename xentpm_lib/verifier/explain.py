@@ -42,7 +42,7 @@ _HEADLINES = {
 _UNDONE = "MEASURED_BOOT_UNDONE"
 _SETUP = frozenset({_UNDONE, "MEASURED_BOOT_PENDING"})  # the host's word on its measured boot set-up
 _SETUP_HEADLINE = "{} is not trusted: the policy does not take what it says of its measured boot set-up."
-_UNDONE_HEADLINE = " It says that an update undid measured boot."
+_UNDONE_HEADLINE = " It says that measured boot was undone by an update."
 _CONTRADICTION = (
     "This contradicts what the TPM signed: PCR 8 or 9 is not blank, so this boot was measured, and that"
     " measured boot was undone does not explain that they are wrong."

@@ -398,7 +398,7 @@ def undone(*places, code="PCR_NOT_EXTENDED", more=(), says=UNDONE, known=None):
 @pytest.mark.parametrize("more", [[], [finding("PCR_CHANGED", where="sha256:4")]])
 def test_measured_boot_that_was_undone_stands_behind_the_ordinary_sentence(more):
     found = undone("sha256:8", "sha256:9", more=more)
-    assert found.headline == f"{ORDINARY} It says that an update undid measured boot."
+    assert found.headline == f"{ORDINARY} It says that measured boot was undone by an update."
     assert found.state is State.UNTRUSTED_MEASUREMENT
     assert [one.code for one in found.paragraphs][:2] == [UNDONE.code, "PCR_NOT_EXTENDED"]
     assert dict(found.paragraphs[0].facts)["detail"] == UNDONE.detail

@@ -191,7 +191,7 @@ def test_a_host_that_says_that_an_update_undid_its_measured_boot(desk: Desk) -> 
     desk.host.reboot(boot=tuple(one for one in BOOT if one[0] not in (8, 9)))
     desk.run("attest", "host1", status=3)
     out = " ".join(desk.run("explain", "host1", status=3)[0].split())
-    assert "not what was approved. It says that an update undid measured boot. since" in out
+    assert "not what was approved. It says that measured boot was undone by an update. since" in out
     assert "Run xentpm-boot enable on the host" in out
 
 
