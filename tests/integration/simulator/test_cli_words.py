@@ -90,8 +90,12 @@ def test_host_run(sim: Sim, pool: Path) -> None:
     hosts = json.loads(sim("host", "list", "--json").stdout)
     where = sim("host", "run", "host1", "sh", "-c", "command -v xentpm; echo $TPM2TOOLS_TCTI").stdout
     assert where.decode().splitlines() == [f"{hosts[0]['dir']}/bin/xentpm", hosts[0]["tcti"]]
-    probed = json.loads(sim("host", "run", "host1", "xentpm-boot", "--json", "probe").stdout)
-    assert probed["facts"]["grub_config"].startswith(hosts[0]["dir"]), probed  # not of this machine
+    boot_tool = sim(
+        "host", "run", "host1", "sh", "-c", "command -v xentpm-boot; xentpm-boot probe"
+    ).stdout.decode()
+    assert (
+        boot_tool.startswith(f"{hosts[0]['dir']}/bin/xentpm-boot\n") and "Measured in this boot" in boot_tool
+    )
     assert sim("host", "run", "host2", "sh", "-c", "exit 7").returncode == 7
     assert sim("host", "run", "host2", "--dir", str(pool), "sh", "-c", "kill -TERM $$").returncode == -15
     assert sim("host", "run", "host2", "--", "echo", "--dir").stdout == b"--dir\n"
